@@ -1,0 +1,142 @@
+"""What an item takes over from the batch request, and what it may bring of its own.
+
+An item's environ is built from an allow-list, never from a patched copy of the batch's: framework caches, server sockets and whatever outer
+middleware left there would otherwise turn up in every item. Headers come through unless they speak of the batch's own body, connection or
+conditions. What says who the client is can only come from the batch request, where servers and proxies have vetted it.
+"""
+
+import re
+from typing import Any
+from wsgiref.util import FileWrapper
+
+from .settings import Settings
+
+MARK = "wsgibatch.item"
+"""The environ key that tells an item, and its index, to whoever cares."""
+
+_KEPT = (
+    "SERVER_NAME",
+    "SERVER_PORT",
+    "SERVER_PROTOCOL",
+    "SERVER_SOFTWARE",
+    "GATEWAY_INTERFACE",
+    "SCRIPT_NAME",
+    "REMOTE_ADDR",
+    "REMOTE_PORT",
+    "REMOTE_HOST",
+    "REMOTE_USER",
+    "AUTH_TYPE",
+    "HTTPS",
+    "UNIQUE_ID",
+    "mod_wsgi.application_group",
+    "mod_wsgi.process_group",
+    "wsgi.version",
+    "wsgi.url_scheme",
+    "wsgi.errors",
+    "wsgi.multithread",
+    "wsgi.multiprocess",
+)
+
+URI_KEYS = ("RAW_URI", "REQUEST_URI")
+"""Where gunicorn, and waitress, uWSGI and mod_wsgi, say what the request line said; rewritten for an item where the batch has them."""
+
+_NOT_INHERITED = frozenset(
+    {
+        "HTTP_ACCEPT_ENCODING",
+        "HTTP_CONNECTION",
+        "HTTP_DIGEST",
+        "HTTP_EXPECT",
+        "HTTP_HTTP2_SETTINGS",
+        "HTTP_IDEMPOTENCY_KEY",
+        "HTTP_KEEP_ALIVE",
+        "HTTP_PREFER",
+        "HTTP_RANGE",
+        "HTTP_TE",
+        "HTTP_TRAILER",
+        "HTTP_TRANSFER_ENCODING",
+        "HTTP_UPGRADE",
+    }
+)
+_NOT_INHERITED_PREFIXES = ("HTTP_CONTENT_", "HTTP_IF_", "HTTP_PROXY", "HTTP_SEC_WEBSOCKET_", "HTTP_X_HTTP_METHOD", "HTTP_X_METHOD_OVERRIDE")
+
+# What an item may not set. The framing is computed, the host is the batch's, and the rest claims an identity or an origin, or changes the
+# method behind the back of what has vetted it. `Proxy` would become HTTP_PROXY, which CGI programs take for the address of their proxy.
+_DROPPED = frozenset(
+    {
+        "accept-encoding",
+        "cf-connecting-ip",
+        "connection",
+        "expect",
+        "fastly-client-ip",
+        "forwarded",
+        "host",
+        "http2-settings",
+        "keep-alive",
+        "origin",
+        "referer",
+        "te",
+        "trailer",
+        "true-client-ip",
+        "upgrade",
+        "x-client-cert",
+        "x-client-ip",
+        "x-cluster-client-ip",
+        "x-http-method",
+        "x-http-method-override",
+        "x-method-override",
+        "x-original-url",
+        "x-real-ip",
+        "x-rewrite-url",
+        "x-script-name",
+    }
+)
+_DROPPED_PREFIXES = ("proxy", "remote-", "sec-", "ssl-", "x-forwarded", "x-remote-", "x-ssl-")
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
+_MEMORY = 1024
+
+DROPPED = ""
+"""Stands for the CGI name of a header that an item may not set."""
+
+
+def template(environ: dict[str, Any], keep: tuple[str, ...], concurrent: bool) -> dict[str, Any]:
+    """What every item of the batch in *environ* has in its own environ; copied for each, then completed."""
+    made = {key: environ[key] for key in (*_KEPT, *keep) if key in environ}
+    named = {"HTTP_" + name.strip().upper().replace("-", "_") for name in environ.get("HTTP_CONNECTION", "").split(",")}
+    for key, value in environ.items():
+        if key.startswith("HTTP_"):
+            if key not in _NOT_INHERITED and key not in named and not key.startswith(_NOT_INHERITED_PREFIXES):
+                made[key] = value
+        elif key.startswith("SSL_"):
+            made[key] = value
+    if concurrent:
+        made["wsgi.multithread"] = True
+    made["wsgi.run_once"] = False
+    made["wsgi.input_terminated"] = True
+    # The server's own wrapper may hand the file to the client's socket.
+    made["wsgi.file_wrapper"] = FileWrapper
+    return made
+
+
+class HeaderNames:
+    """The CGI name of a header that an item brings, by its name as written: a bounded memory, since the same few names come again and again."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._dropped = _DROPPED | {name.lower() for name in settings.deny_headers} | (set() if settings.item_cookies else {"cookie"})
+        self.known: dict[str, str] = {}
+
+    def learn(self, name: str) -> str | None:
+        """The CGI name, :data:`DROPPED`, or None for what is no header name (RFC 9110, section 5.1)."""
+        if not _TOKEN.match(name):
+            return None
+        lower = name.lower()
+        if lower in self._dropped or lower.startswith(_DROPPED_PREFIXES) or "_" in name:
+            # A name with an underscore could not be told from one with a hyphen once it is a CGI name.
+            key = DROPPED
+        elif lower in ("content-type", "content-length"):
+            key = lower.upper().replace("-", "_")
+        else:
+            key = "HTTP_" + lower.upper().replace("-", "_")
+        if len(self.known) < _MEMORY:
+            self.known[name] = key
+        return key

@@ -1,0 +1,186 @@
+"""What the JSON dialects share: reading typed JSON, problem documents, texts of bodies, and the list of an answer spliced item by item."""
+
+import base64
+import json
+import re
+from typing import Self, TypeVar
+
+import msgspec
+
+from ..errors import BadBatch, BatchRejected, TooManyItems
+from ..model import Answers, Head, Headers, SubRequest, SubResponse, Unit
+from ..settings import Settings
+
+T = TypeVar("T")
+
+JSON: Headers = [
+    ("Content-Type", "application/json"),
+    ("Cache-Control", "no-store"),
+    ("X-Content-Type-Options", "nosniff"),
+]
+"""The headers of every JSON answer: not to be kept by caches, not to be taken for anything else by browsers."""
+
+PROBLEM = "application/problem+json"
+
+encode = msgspec.json.Encoder().encode
+
+
+class JSONRecogniser:
+    """What receives a batch in JSON, and refuses it."""
+
+    media_types = frozenset({"application/json"})
+    loose_types: frozenset[str] = frozenset()
+    # As Apache APISIX's batch-requests has it.
+    max_body = 1 << 20
+
+    def refusal(self, head: Head, error: BatchRejected) -> tuple[int, Headers, bytes]:
+        document = problem(error.status, error.code, error.detail, **error.members())
+        return error.status, [("Content-Type", PROBLEM), *JSON[1:]], document
+
+
+class JSONDialect(JSONRecogniser):
+    """The part of a dialect that is alike in all JSON dialects."""
+
+    # As django-batch-requests and Microsoft Graph have it.
+    max_requests = 20
+
+    def choose(self, head: Head, body: bytes) -> Self:
+        return self
+
+    def failure(self, status: int, code: str, detail: str) -> tuple[Headers, bytes]:
+        return [("Content-Type", PROBLEM)], problem(status, code, detail)
+
+    def counted(self, items: list[T], settings: Settings, pointer: str = "") -> list[T]:
+        """*items*, when there are not too many of them: counted before anything is made of them.
+
+        :raises TooManyItems: when there are.
+        """
+        limit = self.max_requests if settings.max_requests is None else settings.max_requests
+        if len(items) > limit:
+            raise TooManyItems(len(items), limit, pointer)
+        return items
+
+
+def problem(status: int, code: str, detail: str, **members: object) -> bytes:
+    """A problem document (RFC 9457)."""
+    return encode({"type": "about:blank", "status": status, "code": code, "detail": detail, **members})
+
+
+def read_json(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
+    """*body* in the type of *decoder*.
+
+    :raises BadBatch: for anything but that, with a pointer to the place where msgspec knows it.
+    """
+    try:
+        # msgspec checks the encoding of the strings it makes only, not of members that it skips.
+        if not body.isascii():
+            body.decode()
+        return decoder.decode(body)
+    except msgspec.ValidationError as error:
+        sentence, _, place = str(error).partition(" - at `$")
+        raise BadBatch(f"{sentence}.", json_pointer(place.removesuffix("`"))) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadBatch(f"The body is no JSON in UTF-8: {_reason(error)}.") from None
+    except RecursionError:
+        raise BadBatch("The JSON is nested too deep.") from None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return f"byte {error.start} is not UTF-8"
+    return str(error).removeprefix("JSON is malformed: ").lower()
+
+
+def json_pointer(place: str) -> str:
+    """msgspec's ``.batch[3].url`` as a JSON Pointer; a key it does not name ends the way."""
+    return "".join("/" + (name or index) for name, index in re.findall(r"\.([^.\[]+)|\[(\d+)\]", place.partition("[...]")[0]))
+
+
+def text_of(body: bytes) -> str | None:
+    """*body* as text, or None when it is no UTF-8."""
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def base64_of(body: bytes) -> str:
+    return base64.b64encode(body).decode("ascii")
+
+
+def as_object(headers: Headers) -> dict[str, str | list[str]]:
+    """Headers as a JSON object that keeps every value: repeated ones joined, except Set-Cookie, which cannot be."""
+    values: dict[str, list[str]] = {}
+    names: dict[str, str] = {}
+    for name, value in headers:
+        values.setdefault(names.setdefault(name.lower(), name), []).append(value)
+    return {name: found if len(found) > 1 and name.lower() == "set-cookie" else ", ".join(found) for name, found in values.items()}
+
+
+def from_object(headers: dict[str, str | list[str]]) -> Headers:
+    """The other way round: one header for each value."""
+    return [(name, value) for name, found in headers.items() for value in ([found] if isinstance(found, str) else found)]
+
+
+class Splicer:
+    """An encoder whose body is pieces of JSON between a start and an end, with commas between them."""
+
+    status = 200
+
+    def __init__(self, start: bytes, end: bytes) -> None:
+        self.headers = list(JSON)
+        self._lead, self._end = start, end
+
+    def unit(self, unit: Unit, answers: Answers) -> bytes:
+        lead, self._lead = self._lead, b","
+        if len(unit) == 1:
+            return lead + self.item(unit[0], answers[0])
+        return lead + b",".join(map(self.item, unit, answers))
+
+    def item(self, request: SubRequest, answer: SubResponse) -> bytes:
+        """The piece for one item."""
+        raise NotImplementedError
+
+    def end(self) -> bytes:
+        return self._end if self._lead == b"," else self._lead + self._end
+
+
+class Shape:
+    """The outline of a JSON body, for telling dialects apart: the names in an outer object, and the first element of a list.
+
+    :raises BadBatch: when the body is no JSON as far as it is looked at.
+    """
+
+    def __init__(self, body: bytes) -> None:
+        self._text = ""
+        self._lists: dict[str, msgspec.Raw] = {}
+        self.members: frozenset[str] | None = None
+        """The names of an outer object; None for a list."""
+        if body.lstrip()[:1] == b"{":
+            self._lists = read_json(_OBJECT, body)
+            self.members = frozenset(self._lists)
+        else:
+            self._text = _decoded(body)
+
+    def first(self, member: str = "") -> object:
+        """The first element of the outer list, or of the list that *member* of an outer object holds; None when there is none."""
+        text = _decoded(bytes(self._lists[member])) if member else self._text
+        start = _LIST.match(text)
+        if start is None or text.startswith("]", start.end()):
+            return None
+        try:
+            return _SCANNER.raw_decode(text, start.end())[0]
+        except (ValueError, RecursionError) as error:
+            raise BadBatch(f"The body is no JSON: {error}.", f"/{member}" if member else "") from None
+
+
+_OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_SCANNER = json.JSONDecoder()
+_LIST = re.compile(r"[ \t\n\r]*\[[ \t\n\r]*")
+
+
+def _decoded(body: bytes) -> str:
+    text = text_of(body)
+    if text is None:
+        raise BadBatch("The body is no JSON in UTF-8.")
+    return text

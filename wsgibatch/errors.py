@@ -1,0 +1,107 @@
+"""What can go wrong before anything runs.
+
+::
+
+    WSGIBatchError
+      ConfigError (also ValueError)     at construction, never during a request
+      BatchRejected                     the batch did not happen
+        BadBatch             400
+          NestedBatch        400
+        Forbidden            403
+        LengthRequired       411
+        TooLarge             413        bytes
+        TooManyItems         413        sub-requests
+        UnknownMediaType     415
+
+An exception means that the batch did not happen; a status means that an item failed. So no exception of this tree ever speaks of one item, and
+what fails while items run is never an exception.
+"""
+
+from typing import ClassVar
+
+
+class WSGIBatchError(Exception):
+    """The base of all errors of this package."""
+
+
+class ConfigError(WSGIBatchError, ValueError):
+    """The configuration cannot work; raised while the middleware is built."""
+
+
+class BatchRejected(WSGIBatchError):
+    """The batch did not happen: nothing of it has run.
+
+    :param detail: a sentence that says what to do.
+    :param pointer: a JSON Pointer (RFC 6901) to the place in the batch, or ``""``.
+    """
+
+    status: ClassVar[int] = 400
+    code: ClassVar[str] = "bad-batch"
+
+    def __init__(self, detail: str, pointer: str = "") -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.pointer = pointer
+
+    def members(self) -> dict[str, object]:
+        """Further members of the problem document (RFC 9457, section 3.2)."""
+        return {"pointer": self.pointer} if self.pointer else {}
+
+
+class BadBatch(BatchRejected):
+    """The batch cannot be read as its dialect's grammar wants it."""
+
+
+class NestedBatch(BadBatch):
+    """The batch is itself an item of a batch."""
+
+    code = "nested-batch"
+
+
+class Forbidden(BatchRejected):
+    """Nothing says that the user wanted this batch to be sent."""
+
+    status = 403
+    code = "forbidden"
+
+
+class LengthRequired(BatchRejected):
+    """The body has no Content-Length and the server does not mark its end."""
+
+    status = 411
+    code = "length-required"
+
+
+class TooLarge(BatchRejected):
+    """The body has more bytes than are accepted."""
+
+    status = 413
+    code = "too-large"
+
+    def __init__(self, limit: int, pointer: str = "") -> None:
+        super().__init__(f"At most {limit} bytes are accepted here: send less, or split the batch.", pointer)
+        self.limit = limit
+
+    def members(self) -> dict[str, object]:
+        return {**super().members(), "limit": self.limit}
+
+
+class TooManyItems(BatchRejected):
+    """The batch has more sub-requests than are accepted."""
+
+    status = 413
+    code = "too-many-items"
+
+    def __init__(self, count: int, limit: int, pointer: str = "") -> None:
+        super().__init__(f"The batch holds {count} requests and at most {limit} are accepted: split it.", pointer)
+        self.limit = limit
+
+    def members(self) -> dict[str, object]:
+        return {**super().members(), "limit": self.limit}
+
+
+class UnknownMediaType(BatchRejected):
+    """No dialect that is configured here reads this content type, charset or content coding."""
+
+    status = 415
+    code = "unknown-media-type"

@@ -1,0 +1,117 @@
+"""The seams of the package, on one page.
+
+A *dialect* is a wire format of batches, an *executor* decides where and when units run. Members of both families are files in the packages
+``dialects`` and ``executors``, found by their name; objects of your own that fit the protocol are taken as well.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from .errors import BatchRejected
+from .model import Answers, Batch, Done, Head, Headers, SubRequest, SubResponse, Unit
+from .settings import Settings
+
+
+class Shape(Protocol):
+    """The outline of a JSON body, for telling dialects apart at a glance."""
+
+    members: frozenset[str] | None
+    """The names in an outer object; None for a list."""
+
+    def first(self, member: str = "") -> object:
+        """The first element of the outer list, or of the list in *member* of an outer object, decoded; None when there is none."""
+
+
+class Encoder(Protocol):
+    """Writes the answer to one batch. Nothing in it raises: every answer that reaches it has been validated."""
+
+    status: int
+    headers: Headers
+
+    def unit(self, unit: Unit, answers: Answers) -> bytes:
+        """The next piece of the body. Called once per unit, in the order of the batch."""
+
+    def end(self) -> bytes:
+        """The last piece of the body."""
+
+
+class Recogniser(Protocol):
+    """What receives a batch and finds its dialect; a dialect is its own."""
+
+    media_types: frozenset[str]
+    """What a batch may be sent as."""
+    loose_types: frozenset[str]
+    """What clients send besides, taken only where a dialect is configured by name; the empty word stands for no content type at all."""
+    max_body: int
+    """Bytes of a batch, where the settings do not say."""
+
+    def choose(self, head: Head, body: bytes) -> "Dialect":
+        """The dialect of a batch.
+
+        :raises BatchRejected: when none, or more than one, fits.
+        """
+
+    def refusal(self, head: Head, error: BatchRejected) -> tuple[int, Headers, bytes]:
+        """The answer to a batch that did not happen, in the form that the clients read."""
+
+
+class Dialect(Recogniser, Protocol):
+    """A wire format of batches: the server's half, and the client's."""
+
+    def recognises(self, media_type: str, body: Shape) -> bool:
+        """For ``auto``: is this batch written in this dialect, as far as a glance tells?"""
+
+    def decode(self, head: Head, body: bytes, settings: Settings) -> Batch:
+        """Read a batch.
+
+        :raises BatchRejected: when the body is not this dialect's grammar, or holds too many items. Nothing else is ever raised, whatever the
+            bytes are.
+        """
+
+    def encoder(self, head: Head, batch: Batch, settings: Settings) -> Encoder:
+        """What will write the answer to *batch*."""
+
+    def failure(self, status: int, code: str, detail: str) -> tuple[Headers, bytes]:
+        """Headers and body of an item's answer that we make ourselves, in the form that the clients read."""
+
+    def write(self, requests: Sequence[SubRequest]) -> tuple[Headers, bytes]:
+        """The client's half: a batch of *requests*, as headers and body of a POST.
+
+        :raises ValueError: when the dialect has no way to say one of the requests.
+        """
+
+    def read(self, headers: Headers, body: bytes, requests: Sequence[SubRequest]) -> list[SubResponse]:
+        """The client's half: the answers to *requests*, in their order. A status of 0 means that the dialect does not tell it.
+
+        :raises ValueError: when the body is not an answer to these requests.
+        """
+
+
+Call = Callable[[Unit], Answers]
+"""Runs a unit through the app and answers for every item of it. It never raises."""
+
+
+class Lane(Protocol):
+    """The way of one batch through an executor; used by the thread that opened it only."""
+
+    def spawn(self, units: Sequence[Unit]) -> None:
+        """Have *units* run, started in this order. Never blocks."""
+
+    def wait(self) -> list[Done]:
+        """At least one finished unit; a burst of them where they are short."""
+
+    def close(self) -> None:
+        """Forget what has not started."""
+
+
+class Executor(Protocol):
+    """Decides where and when units run. One object serves all batches of a middleware, from many threads, before and after a fork."""
+
+    concurrent: bool
+    """Can units run at the same time?"""
+
+    def open(self, call: Call) -> Lane:
+        """A lane for one batch."""
+
+    def close(self) -> None:
+        """Give back what is held. No lane is open any more."""

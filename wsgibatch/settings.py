@@ -1,0 +1,199 @@
+"""Every setting, declared once: its name, type, default and one sentence.
+
+Three doors lead in, and all values pass the one check in :meth:`Settings.__post_init__`: keyword arguments (typed), strings as an ini file has
+them (:meth:`Settings.from_strings`) and, only when asked for, environment variables (:meth:`Settings.from_environment`).
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin
+
+import msgspec
+from msgspec import Meta, Struct, field
+from msgspec.structs import FieldInfo, fields, force_setattr
+
+from ._lookup import named, nearest
+from .errors import ConfigError
+from .model import SubRequest, SubResponse
+
+BeforeItem: TypeAlias = Callable[[SubRequest, dict[str, Any]], SubResponse | None]
+AfterItem: TypeAlias = Callable[[SubRequest, SubResponse], None]
+
+Words: TypeAlias = tuple[str, ...]
+Paths: TypeAlias = tuple[Annotated[str, Meta(pattern="^/")], ...]
+Bytes: TypeAlias = Annotated[int, Meta(ge=1)]
+Count: TypeAlias = Annotated[int, Meta(ge=1)]
+
+_SIZES = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
+_TRUE, _FALSE = frozenset({"true", "yes", "on", "1"}), frozenset({"false", "no", "off", "0"})
+
+
+def _about(sentence: str, default: str = "") -> Meta:
+    return Meta(description=sentence, extra={"default": default} if default else None)
+
+
+class Settings(Struct, kw_only=True, frozen=True):
+    """The settings of one batch middleware. Building it checks every value.
+
+    :raises ConfigError: for a value of the wrong type or out of range, and for settings that contradict each other.
+    """
+
+    path: Annotated[Words, _about("Where batches are posted: one path or several, each with an optional query condition (`*?comp=batch`).")] = (
+        "/batch",
+    )
+    dialect: Annotated[Any, _about("The wire format: a name, `package.module:name`, or an object.")] = "auto"
+    executor: Annotated[Any, _about("Where items run: a name, `package.module:name`, or an object.")] = "sequential"
+    workers: Annotated[Count, _about("Threads per process, and items of one batch at a time.", "4 × CPUs")] = field(
+        # As django-batch-requests has it: items of a web app mostly wait.
+        default_factory=lambda: 4 * (os.cpu_count() or 1)
+    )
+    order: Annotated[
+        Literal["barrier", "free", "sequential"],
+        _about("`barrier`: neighbouring safe methods may run side by side, every other item runs alone; `free`; `sequential`."),
+    ] = "barrier"
+    max_requests: Annotated[Count | None, _about("Items in a batch.", "the dialect's: 20")] = None
+    max_body: Annotated[Bytes | None, _about("Bytes of a batch.", "the dialect's: 1 MiB")] = None
+    max_item_body: Annotated[Bytes | None, _about("Bytes of one item's body.", "what `max_body` leaves")] = None
+    # The whole answer is held in memory until it is sent; 10 MiB is what cloud gateways let a single answer have.
+    max_response: Annotated[Bytes, _about("Bytes of one item's answer; a longer one becomes a 502.", "10 MiB")] = 10 << 20
+    methods: Annotated[Words, _about("Methods that items may use. CONNECT and TRACE never are.")] = (
+        "GET",
+        "HEAD",
+        "OPTIONS",
+        "POST",
+        "PUT",
+        "PATCH",
+        "DELETE",
+    )
+    durations: Annotated[bool, _about("Tell how long each item and the batch took.")] = True
+    duration_header: Annotated[str | None, _about("Another name for the duration header.", "`Batch-Duration`")] = None
+    allow_paths: Annotated[Paths, _about("Only these paths, and what is below them, may be reached by items.", "all")] = ()
+    deny_paths: Annotated[Paths, _about("These paths, and what is below them, may not be reached by items.", "none")] = ()
+    deny_headers: Annotated[Words, _about("Further headers that an item may not set; the batch's own value stands.", "none")] = ()
+    strip_prefix: Annotated[str, _about("Taken off the front of an item's url where it is there.", "none")] = ""
+    add_prefix: Annotated[str, _about("Put in front of an item's url where it is not.", "none")] = ""
+    keep_environ: Annotated[Words, _about("Further environ keys that items take over from the batch request.", "none")] = ()
+    item_cookies: Annotated[bool, _about("May an item bring a Cookie header of its own?")] = False
+    before_item: Annotated[Any, _about("`f(request, environ)`, called before each item; a returned answer takes the app's place.", "none")] = None
+    after_item: Annotated[Any, _about("`f(request, response)`, called after each item that ran.", "none")] = None
+
+    def __post_init__(self) -> None:
+        for info in fields(type(self)):
+            force_setattr(self, info.name, _checked(info, getattr(self, info.name)))
+        _check_together(self)
+
+    def replace(self, **overrides: Any) -> "Settings":
+        """A copy with other values.
+
+        :raises ConfigError: for an unknown name, with the nearest known one, and for a wrong value.
+        """
+        _check_names(overrides)
+        return Settings(**(msgspec.structs.asdict(self) | overrides))
+
+    @classmethod
+    def from_strings(cls, values: Mapping[str, str]) -> "Settings":
+        """Settings from text, as an ini file has them.
+
+        A list is separated by commas or white space, a truth value is one of true/yes/on/1 and false/no/off/0, a size may end in KiB, MiB or
+        GiB, and a hook is written ``package.module:name``.
+
+        :raises ConfigError: as :class:`Settings`, and for an unknown name.
+        """
+        _check_names(values)
+        by_name = {info.name: info for info in fields(cls)}
+        return cls(**{name: _from_text(by_name[name], text) for name, text in values.items()})
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None, prefix: str = "WSGIBATCH_") -> "Settings":
+        """Settings from environment variables: ``WSGIBATCH_MAX_REQUESTS`` sets ``max_requests``. Nothing reads them unless you call this.
+
+        :raises ConfigError: as :meth:`from_strings`.
+        """
+        source = os.environ if environ is None else environ
+        return cls.from_strings({name.removeprefix(prefix).lower(): text for name, text in source.items() if name.startswith(prefix)})
+
+
+def _check_names(values: Mapping[str, Any]) -> None:
+    known = [info.name for info in fields(Settings)]
+    for name in values:
+        if name not in known:
+            raise ConfigError(f"there is no setting {name!r} {nearest(name, known)}")
+
+
+def _checked(info: FieldInfo, value: Any) -> Any:
+    """*value* in the declared type; a lone word may stand for a list of one."""
+    if isinstance(value, str) and _is_list(info.type):
+        value = (value,)
+    try:
+        return msgspec.convert(value, info.type)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{info.name}: {error}") from None
+
+
+def _check_together(settings: Settings) -> None:
+    for name in ("before_item", "after_item"):
+        hook = getattr(settings, name)
+        if hook is not None and not callable(hook):
+            raise ConfigError(f"{name}: a callable is wanted, not {hook!r}")
+    for method in settings.methods:
+        if method in ("CONNECT", "TRACE"):
+            raise ConfigError(f"methods: {method} changes or reveals the connection and can never be an item's")
+        if not (method.isascii() and method.isalpha() and method.isupper()):
+            raise ConfigError(f"methods: {method!r} should be letters in upper case")
+    for path in settings.path:
+        if not path.startswith(("/", "*?")):
+            raise ConfigError(f"path: {path!r} should begin with '/', or with '*?' for any path with a query condition")
+    for name in ("strip_prefix", "add_prefix"):
+        prefix = getattr(settings, name)
+        if prefix and (not prefix.startswith("/") or prefix.endswith("/")):
+            raise ConfigError(f"{name}: {prefix!r} should begin with '/' and not end with it")
+    if not settings.path:
+        raise ConfigError("path: at least one path is needed")
+    if not settings.durations and settings.duration_header:
+        raise ConfigError("duration_header: names a header that durations=False leaves out")
+
+
+def _from_text(info: FieldInfo, text: str) -> Any:
+    """What *text* says, in a type that the check will take."""
+    text = text.strip()
+    wanted = _bare(info.type)
+    if info.name in ("before_item", "after_item"):
+        return named(text)
+    if _is_list(info.type):
+        return tuple(text.replace(",", " ").split())
+    if bool in wanted:
+        return _truth(info.name, text)
+    if int in wanted:
+        return _number(info.name, text)
+    return text
+
+
+def _truth(name: str, text: str) -> bool:
+    if text.lower() in _TRUE:
+        return True
+    if text.lower() in _FALSE:
+        return False
+    raise ConfigError(f"{name}: {text!r} should be true or false")
+
+
+def _number(name: str, text: str) -> int:
+    digits, unit = text, 1
+    for suffix, factor in _SIZES.items():
+        if text.endswith(suffix):
+            digits, unit = text.removesuffix(suffix).strip(), factor
+    if not (digits.isascii() and digits.isdigit()):
+        raise ConfigError(f"{name}: {text!r} should be a whole number, or one with KiB, MiB or GiB behind it")
+    return int(digits) * unit
+
+
+def _bare(declared: Any) -> tuple[Any, ...]:
+    """The plain types in a declaration: ``Annotated[int | None, ...]`` holds ``int`` and ``NoneType``."""
+    while get_origin(declared) is Annotated:
+        declared = get_args(declared)[0]
+    return tuple(found for part in get_args(declared) for found in _bare(part)) or (declared,)
+
+
+def _is_list(declared: Any) -> bool:
+    while get_origin(declared) is Annotated:
+        declared = get_args(declared)[0]
+    return get_origin(declared) is tuple

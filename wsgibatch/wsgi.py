@@ -1,0 +1,178 @@
+"""The batch endpoint in front of a WSGI app: which requests are batches, and the driver that runs their story."""
+
+import re
+import warnings
+from collections.abc import Callable, Generator, Iterable, Sequence
+from time import perf_counter
+from typing import Any
+from urllib.parse import quote
+
+from multipart import parse_options_header
+
+from ._caller import Caller, WSGIApp
+from ._exchange import Chunks, Effect, Elapsed, Endpoint, Finish, Read, Spawn, Start, Wait, exchange
+from ._inherit import MARK
+from .errors import BadBatch, BatchRejected, LengthRequired, TooLarge
+from .model import Done, Head, Headers, Unit
+from .protocols import Dialect, Lane
+from .settings import Settings
+
+with warnings.catch_warnings():
+    # WebOb imports cgi, which Python 3.11 and 3.12 announce the end of; from 3.13 on legacy-cgi takes its place.
+    warnings.filterwarnings("ignore", "'cgi' is deprecated", DeprecationWarning)
+    import webob
+
+_DIGITS = re.compile(r"[0-9]{1,18}\Z")
+_JOINED = 64 << 10
+"""Bytes up to which an answer is sent in one piece; a larger one stays the pieces that it was made of."""
+
+
+class BatchMiddleware:
+    """Answers batches that are posted to a path, by sending their items through *app*.
+
+    Every other request reaches the app as it came, and gets what the app returned.
+
+    :param app: any WSGI app.
+    :param settings: a :class:`~wsgibatch.Settings`; the defaults where it is left out.
+    :param overrides: single settings by name, which stand before those in *settings*.
+    :raises ConfigError: for settings that cannot work.
+    """
+
+    def __init__(self, app: WSGIApp, settings: Settings | None = None, **overrides: Any) -> None:
+        self.app = app
+        self.settings = (settings or Settings()).replace(**overrides)
+        self._endpoint = Endpoint(self.settings)
+        self._paths, self._conditional = self._endpoint.paths.exact, bool(self._endpoint.paths.conditions)
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] == "POST" and (environ.get("PATH_INFO") in self._paths or (self._conditional and self._matches(environ))):
+            return self._serve(environ, start_response)
+        return self.app(environ, start_response)
+
+    def close(self) -> None:
+        """Give back what the executor holds, such as its threads."""
+        self._endpoint.executor.close()
+
+    def _matches(self, environ: dict[str, Any]) -> bool:
+        return self._endpoint.paths.match(environ.get("PATH_INFO", ""), environ.get("QUERY_STRING", ""))
+
+    def _serve(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        drive = _Drive(self.app, environ, self._endpoint, perf_counter())
+        drive.through(exchange(_head_of(environ), self._endpoint))
+        size = sum(map(len, drive.chunks))
+        body = [b"".join(drive.chunks)] if size <= _JOINED else drive.chunks
+        response = webob.Response(status=drive.status, headerlist=[*drive.headers, ("Content-Length", str(size))], app_iter=body)
+        answer: Iterable[bytes] = response(environ, start_response)
+        return answer
+
+
+class _Drive:
+    """Runs the story of one batch in the world of a WSGI server, and keeps the answer until it is whole."""
+
+    def __init__(self, app: WSGIApp, environ: dict[str, Any], endpoint: Endpoint, received: float) -> None:
+        self._app, self._environ, self._endpoint, self._received = app, environ, endpoint, received
+        self._lane: Lane = _NoLane()
+        self.status = 500
+        self.headers: Headers = []
+        self.chunks: Chunks = []
+
+    def through(self, flow: Generator[Effect, Any, None]) -> None:
+        """From the first effect to the last."""
+        proceed: Callable[[Any], Effect] = flow.send
+        answer: Any = None
+        try:
+            while True:
+                effect = proceed(answer)
+                proceed, answer = flow.send, None
+                match effect:
+                    case list():
+                        self.chunks += effect
+                    case Spawn():
+                        self._lane.spawn(effect.units)
+                    case Wait():
+                        answer = self._lane.wait()
+                    case Read():
+                        try:
+                            answer = _body_of(self._environ, effect.limit)
+                        except BatchRejected as error:
+                            proceed, answer = flow.throw, error
+                    case Start():
+                        self.status, self.headers = effect.status, effect.headers
+                        if effect.dialect is not None:
+                            self._open_lane(effect.dialect)
+                    case Elapsed():
+                        answer = perf_counter() - self._received
+                    case Finish():
+                        self.headers = self.headers + effect.headers
+        except StopIteration:
+            pass
+        finally:
+            flow.close()
+            self._lane.close()
+
+    def _open_lane(self, dialect: Dialect) -> None:
+        executor = self._endpoint.executor
+        call = Caller(self._app, self._environ, dialect, self._endpoint.settings, executor.concurrent, self._received)
+        self._lane = executor.open(call)
+
+
+class _NoLane:
+    """The lane of a batch that is refused."""
+
+    def spawn(self, units: Sequence[Unit]) -> None:
+        raise AssertionError("a batch that was not started has no units")
+
+    def wait(self) -> list[Done]:
+        raise AssertionError("a batch that was not started has no units")
+
+    def close(self) -> None:
+        """There is nothing to forget."""
+
+
+def _head_of(environ: dict[str, Any]) -> Head:
+    """What the story has to know of the batch request."""
+    request = webob.Request(environ)
+    media_type, parameters = parse_options_header(environ.get("CONTENT_TYPE", ""))
+    origin = request.headers.get("Origin", "")
+    return Head(
+        path=request.script_name + request.path_info,
+        mount=quote(environ.get("SCRIPT_NAME", "").encode("latin-1"), "/!$&'()*+,;=:@~"),
+        host=request.host,
+        scheme=request.scheme,
+        media_type=media_type,
+        parameters=parameters,
+        content_encoding=request.headers.get("Content-Encoding", ""),
+        item=environ.get(MARK),
+        cookies="HTTP_COOKIE" in environ,
+        same_origin=request.headers.get("Sec-Fetch-Site") == "same-origin" or origin.lower() == request.host_url.lower(),
+    )
+
+
+def _body_of(environ: dict[str, Any], limit: int) -> bytes:
+    """The whole body, read no further than Content-Length says or *limit* allows.
+
+    :raises BatchRejected: when there is no knowing where it ends, when it is too large, or when it ends too soon.
+    """
+    announced = environ.get("CONTENT_LENGTH", "")
+    if not announced and not environ.get("wsgi.input_terminated"):
+        raise LengthRequired("Send the batch with a Content-Length.")
+    if announced and not _DIGITS.match(announced):
+        raise BadBatch("Content-Length is no number.")
+    length = int(announced) if announced else limit + 1
+    if announced and length > limit:
+        raise TooLarge(limit)
+    body = _read(environ["wsgi.input"], length)
+    if announced and len(body) < length:
+        raise BadBatch(f"The body ended after {len(body)} of {length} bytes.")
+    if len(body) > limit:
+        raise TooLarge(limit)
+    return body
+
+
+def _read(stream: Any, length: int) -> bytes:
+    """At most *length* bytes; a read may give fewer than it is asked for, and none at the end only."""
+    pieces: list[bytes] = []
+    while length > 0 and (piece := stream.read(length)):
+        pieces.append(piece)
+        length -= len(piece)
+    return b"".join(pieces)
