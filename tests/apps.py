@@ -34,3 +34,20 @@ def show(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterabl
     status = "404 Not Found" if path == "/missing" else "200 OK"
     start_response(status, [("Content-Type", "application/json"), ("Content-Length", str(len(data)))])
     return [data]
+
+
+def mirror(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """Answers with the whole environ as JSON, values that JSON has no word for as the name of their type.
+
+    The body is under ``body``. The header ``X-Status`` asks for a status, and every ``X-Echo`` comes back.
+    """
+    body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    values = {key: value if isinstance(value, str | int | tuple) else type(value).__name__ for key, value in environ.items()}
+    data = json.dumps({**values, "body": body.decode("latin-1")}, sort_keys=True).encode()
+    status = environ.get("HTTP_X_STATUS", "200 OK")
+    headers = [("X-Echo", environ.get("HTTP_X_ECHO", "")), ("Set-Cookie", "a=1"), ("Set-Cookie", "b=2")]
+    if status[:3] in ("204", "304"):
+        start_response(status, headers)
+        return []
+    start_response(status, [("Content-Type", "application/json"), ("Content-Length", str(len(data))), *headers])
+    return [] if environ["REQUEST_METHOD"] == "HEAD" else [data]

@@ -113,7 +113,7 @@ def exchange(head: Head, endpoint: Endpoint) -> Generator[Effect, Any, None]:
         if units:
             yield Spawn(units)
         if done:
-            yield [encoder.unit(unit, answers) for unit, answers in done]
+            yield [encoder.units(done)]
             tally.count(done)
         if run.drained:
             break
@@ -137,6 +137,8 @@ class Tally:
         log_items(done)
         for _, answers in done:
             for answer in answers:
-                self.failed += answer.status >= 400
-                if len(self.times) < SHOWN:
-                    self.times.append((answer.started, answer.duration))
+                if answer.status >= 400:
+                    self.failed += 1
+        missing = SHOWN - len(self.times)
+        if missing > 0:
+            self.times += [(answer.started, answer.duration) for _, answers in done[:missing] for answer in answers][:missing]

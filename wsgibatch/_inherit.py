@@ -92,17 +92,18 @@ _DROPPED = frozenset(
 )
 _DROPPED_PREFIXES = ("proxy", "remote-", "sec-", "ssl-", "x-forwarded", "x-remote-", "x-ssl-")
 
+_PRINCIPAL = frozenset({"authorization", "cookie"})
+
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _MEMORY = 1024
-
-DROPPED = ""
-"""Stands for the CGI name of a header that an item may not set."""
+_LONGEST = 64
+"""Characters of a name that is remembered, so that nobody can fill the memory with junk."""
 
 
 def template(environ: dict[str, Any], keep: tuple[str, ...], concurrent: bool) -> dict[str, Any]:
     """What every item of the batch in *environ* has in its own environ; copied for each, then completed."""
     made = {key: environ[key] for key in (*_KEPT, *keep) if key in environ}
-    named = {"HTTP_" + name.strip().upper().replace("-", "_") for name in environ.get("HTTP_CONNECTION", "").split(",")}
+    named = _named_by_connection(environ.get("HTTP_CONNECTION", ""))
     for key, value in environ.items():
         if key.startswith("HTTP_"):
             if key not in _NOT_INHERITED and key not in named and not key.startswith(_NOT_INHERITED_PREFIXES):
@@ -118,6 +119,15 @@ def template(environ: dict[str, Any], keep: tuple[str, ...], concurrent: bool) -
     return made
 
 
+def _named_by_connection(value: str) -> set[str]:
+    """The fields that a Connection header calls its own (RFC 9110, section 7.6.1).
+
+    A client writes it, so it cannot take away what says who the client is, or where it goes.
+    """
+    names = {name.strip().lower().replace("_", "-") for name in value.split(",")}
+    return {"HTTP_" + name.upper().replace("-", "_") for name in names - _DROPPED - _PRINCIPAL if not name.startswith(_DROPPED_PREFIXES)}
+
+
 class HeaderNames:
     """The CGI name of a header that an item brings, by its name as written: a bounded memory, since the same few names come again and again."""
 
@@ -126,17 +136,17 @@ class HeaderNames:
         self.known: dict[str, str] = {}
 
     def learn(self, name: str) -> str | None:
-        """The CGI name, :data:`DROPPED`, or None for what is no header name (RFC 9110, section 5.1)."""
+        """The CGI name, an empty word for one that an item may not set, or None for what is no header name (RFC 9110, section 5.1)."""
         if not _TOKEN.match(name):
             return None
         lower = name.lower()
         if lower in self._dropped or lower.startswith(_DROPPED_PREFIXES) or "_" in name:
             # A name with an underscore could not be told from one with a hyphen once it is a CGI name.
-            key = DROPPED
+            key = ""
         elif lower in ("content-type", "content-length"):
             key = lower.upper().replace("-", "_")
         else:
             key = "HTTP_" + lower.upper().replace("-", "_")
-        if len(self.known) < _MEMORY:
+        if len(self.known) < _MEMORY and len(name) <= _LONGEST:
             self.known[name] = key
         return key

@@ -5,6 +5,7 @@ written, in the order of the batch. Draining comes before asking what is ready: 
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 from ._plan import Plan
 from .model import Answers, Done, Unit
@@ -31,35 +32,41 @@ class Run:
         """The units to start now, at most *window* of them ahead of what is drained."""
         ready: list[Unit] = []
         units, alone, answers = self._units, self._alone, self._answers
-        for position in range(max(self._started, self._drained), min(len(units), self._drained + window)):
+        start, end = max(self._started, self._drained), min(len(units), self._drained + window)
+        if not alone:
+            ready = [units[position] for position in range(start, end) if answers[position] is None]
+            self._started = max(start, end)
+            self._running += len(ready)
+            return ready
+        for position in range(start, end):
             if answers[position] is None:
-                if alone and (self._barrier or (alone[position] and self._running)):
+                if self._barrier or (alone[position] and self._running):
                     break
                 ready.append(units[position])
                 self._running += 1
-                self._barrier = bool(alone) and alone[position]
+                self._barrier = alone[position]
             self._started = position + 1
         return ready
 
     def take(self, done: Iterable[Done]) -> None:
         """These units are done."""
         answers = self._answers
+        count = 0
         for unit, answered in done:
             answers[unit[0].index] = answered
-            self._running -= 1
+            count += 1
+        self._running -= count
         if not self._running:
             self._barrier = False
 
     def drain(self) -> list[Done]:
         """The units that can be written now, each handed out once."""
-        drained: list[Done] = []
-        answers, units = self._answers, self._units
-        for position in range(self._drained, len(units)):
-            answered = answers[position]
-            if answered is None:
-                break
-            drained.append((units[position], answered))
-            # What is written need not be kept.
-            answers[position] = None
-        self._drained += len(drained)
+        answers, start = self._answers, self._drained
+        end = start
+        while end < len(answers) and answers[end] is not None:
+            end += 1
+        drained: list[Any] = list(zip(self._units[start:end], answers[start:end], strict=True))
+        # What is written need not be kept.
+        answers[start:end] = [None] * (end - start)
+        self._drained = end
         return drained

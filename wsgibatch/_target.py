@@ -33,6 +33,7 @@ class BatchPaths:
     """The paths that batches are posted to."""
 
     def __init__(self, paths: tuple[str, ...]) -> None:
+        paths = tuple(map(as_path_info, paths))
         plain = {path.rstrip("/") for path in paths if "?" not in path}
         self.exact = frozenset(plain | {path + "/" for path in plain})
         conditions = (path.partition("?")[::2] for path in paths if "?" in path)
@@ -65,16 +66,16 @@ class Targets:
     def __init__(self, settings: Settings, paths: BatchPaths) -> None:
         self._paths = paths
         self._strip, self._add = settings.strip_prefix, settings.add_prefix
-        self._allow = tuple(path.rstrip("/") for path in settings.allow_paths)
-        self._deny = tuple(path.rstrip("/").casefold() for path in settings.deny_paths)
+        self._allow = tuple(as_path_info(path).rstrip("/") for path in settings.allow_paths)
+        self._deny = tuple(as_path_info(path).rstrip("/").casefold() for path in settings.deny_paths)
         simple = r"((?:/(?![/.])[A-Za-z0-9._~!$&'()*+,:=@-]*+)++)(?:\?([!\"$-~]*+))?\Z"
         # A pattern that never matches sends every url of a middleware with policies or prefixes the careful way.
         careful = settings.allow_paths or settings.deny_paths or self._strip or self._add
         self.admit = re.compile(r"(?!)()()" if careful else paths.lookahead() + simple).match
         """Matches a url that needs no thought, below an empty mount point; its groups are PATH_INFO and QUERY_STRING."""
 
-    def locate(self, url: str, head: Head) -> tuple[str, str] | Fault:
-        """PATH_INFO and QUERY_STRING of *url*, or why it is refused."""
+    def locate(self, url: str, head: Head) -> tuple[str, str, str] | Fault:
+        """*url* as a request line would have it, its PATH_INFO and QUERY_STRING, or why it is refused."""
         target = _to_path(url, head)
         if isinstance(target, Fault):
             return target
@@ -85,7 +86,7 @@ class Targets:
         if _BAD_ESCAPE.search(full):
             return Fault(400, "bad-url", "A percent sign in a path must begin an escape of two hexadecimal digits other than %00.")
         path = _decoded(full.removeprefix(head.mount))
-        return self._refused(path, query, head) or (path, query)
+        return self._refused(path, query, head) or (target, path, query)
 
     def _prefixed(self, target: str) -> str:
         if self._strip and _is_below(target.partition("?")[0], self._strip):
@@ -96,13 +97,13 @@ class Targets:
         return target
 
     def _refused(self, path: str, query: str, head: Head) -> Fault | None:
-        resolved = resolve(path)
-        if self._paths.near(resolved.casefold(), query) or self._paths.near(resolve(head.mount + path).removeprefix(head.mount).casefold(), query):
+        # An app may or may not follow dot segments, and may follow them out of its mount point and back.
+        mount = resolve(head.mount)
+        readings = (resolve(path, follow=False), resolve(path), resolve(mount + path).removeprefix(mount))
+        if any(self._paths.near(reading.casefold(), query) for reading in readings):
             return Fault(400, "nested-batch", "A batch cannot hold a batch: send the items of the inner one in the outer one.")
         if not (self._allow or self._deny):
             return None
-        # An app may or may not resolve dot segments, so both readings have to pass.
-        readings = (resolved, re.sub("/+", "/", path.replace("\\", "/")))
         denied = any(_is_below(reading.casefold(), prefix) for reading in readings for prefix in self._deny)
         allowed = not self._allow or all(any(_is_below(reading, prefix) for prefix in self._allow) for reading in readings)
         return None if allowed and not denied else Fault(403, "path-not-allowed", "This path cannot be reached in a batch.")
@@ -112,23 +113,28 @@ def _is_below(path: str, prefix: str) -> bool:
     return path == prefix or path.startswith(prefix + "/")
 
 
+def as_path_info(path: str) -> str:
+    """A configured path as environ has it: UTF-8 bytes as latin-1 text (PEP 3333)."""
+    return path.encode().decode("latin-1")
+
+
 def _decoded(path: str) -> str:
     """A percent-encoded path as a server gives it to an app: bytes as latin-1 text (PEP 3333)."""
     return unquote_to_bytes(path).decode("latin-1") if "%" in path else path
 
 
-def resolve(path: str) -> str:
+def resolve(path: str, follow: bool = True) -> str:
     """The plainest spelling of a decoded path, for comparing only: what the most lenient app could take it for.
 
-    Escapes that are left are decoded too, backslashes are slashes, parameters (``;x``), empty segments, white space and NUL at the end are gone
-    and dot segments are followed.
+    Escapes that are left are decoded too, backslashes are slashes, parameters (``;x``), empty segments, white space and NUL at the end are gone,
+    and dot segments are followed unless *follow* is false.
     """
     for _ in range(3):
         path = _decoded(path)
     segments: list[str] = []
     for segment in path.replace("\\", "/").split("/"):
         name = segment.partition(";")[0].strip("\0\t\n\v\f\r ")
-        if name == "..":
+        if name == ".." and follow:
             del segments[-1:]
         elif name not in ("", "."):
             segments.append(name)

@@ -28,7 +28,7 @@ def timing_headers(name: str, total: float, times: list[tuple[float, float]]) ->
     :param total: seconds from the receipt of the batch to its last answer.
     :param times: start and duration of the first :data:`SHOWN` items, in order.
     """
-    metrics = [f'i{i};dur={duration * 1e3:.1f};desc="start {started * 1e3:.1f}"' for i, (started, duration) in enumerate(times)]
+    metrics = ['i%d;dur=%.1f;desc="start %.1f"' % (i, duration * 1e3, started * 1e3) for i, (started, duration) in enumerate(times)]
     return [(name, seconds(total)), ("Server-Timing", ", ".join([f"batch;dur={total * 1e3:.1f}", *metrics]))]
 
 

@@ -6,7 +6,7 @@ becomes that item's answer, and the others run.
 
 import re
 
-from ._inherit import DROPPED, HeaderNames
+from ._inherit import HeaderNames
 from ._target import MAX_TARGET, BatchPaths, Fault, Targets
 from .errors import BadBatch, Forbidden, NestedBatch, TooLarge, UnknownMediaType
 from .model import Batch, Head, SubRequest, SubResponse
@@ -17,6 +17,9 @@ MAX_FIELDS = 100
 """Header fields of an item: as many as gunicorn and Apache accept in a request by default."""
 MAX_HEAD = 64 << 10
 """Bytes of an item's header fields: eight times what nginx and Apache accept in one line by default."""
+
+_SHORT = 512
+"""Bytes of a value: as many fields as there may be stay below :data:`MAX_HEAD` together when none is longer, so that they need no adding up."""
 
 # The types that a page of another site can make a browser send without asking first (Fetch standard, "CORS-safelisted request-header").
 _UNASKED = frozenset({"", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"})
@@ -76,50 +79,59 @@ class Vetter:
 
         :raises BatchRejected: for a batch that breaks a limit.
         """
+        methods, admit, pointer, mount, largest = self._methods, self._targets.admit, batch.pointer, head.mount, self._max_item_body
         for item in batch.items:
-            fault = self._item(item, head, batch.pointer)
+            if not mount and item.method in methods and len(item.target) <= MAX_TARGET and (plain := admit(item.target)) is not None:
+                item.path, item.query = plain.groups("")
+                fault = None
+            else:
+                fault = self._target(item, head, pointer)
+            if largest is not None and len(item.body) > largest:
+                raise TooLarge(largest, f"{pointer}/{item.index}/body")
+            if item.headers:
+                fault = self._headers(item, pointer) or fault
             if fault is not None:
                 item.refusal = answer_in_place(dialect, fault)
 
-    def _item(self, item: SubRequest, head: Head, pointer: str) -> Fault | None:
+    def _target(self, item: SubRequest, head: Head, pointer: str) -> Fault | None:
+        """The same for an item whose method or target is not plain."""
         if len(item.target) > MAX_TARGET:
             raise TooLarge(MAX_TARGET, f"{pointer}/{item.index}/url")
-        if self._max_item_body is not None and len(item.body) > self._max_item_body:
-            raise TooLarge(self._max_item_body, f"{pointer}/{item.index}/body")
-        fault = self._headers(item, pointer) if item.headers else None
         if item.method not in self._methods:
             return _bad_method(item.method)
-        mount, target = head.mount, item.target
-        if mount and target.startswith(mount + "/"):
-            target = target[len(mount) :]
-        plain = self._targets.admit(target)
-        if plain is not None and (not mount or target is not item.target):
-            item.path, item.query = plain.groups("")
-            return fault
+        if head.mount and item.target.startswith(head.mount + "/"):
+            plain = self._targets.admit(item.target[len(head.mount) :])
+            if plain is not None:
+                item.path, item.query = plain.groups("")
+                return None
         located = self._targets.locate(item.target, head)
         if isinstance(located, Fault):
             return located
-        item.path, item.query = located
-        return fault
+        item.target, item.path, item.query = located
+        return None
 
     def _headers(self, item: SubRequest, pointer: str) -> Fault | None:
         if len(item.headers) > MAX_FIELDS:
             raise BadBatch(f"A request may have at most {MAX_FIELDS} header fields.", f"{pointer}/{item.index}/headers")
-        known, fields, size = self._names.known, item.fields, 0
+        known, fields, dropped, long = self._names.known, item.fields, 0, False
         for name, value in item.headers:
-            size += len(name) + len(value)
             key = known.get(name)
-            if key is None and (key := self._names.learn(name)) is None:
-                return Fault(400, "bad-header", "A header name is a token of visible ASCII without separators.")
+            if key is None:
+                if (key := self._names.learn(name)) is None:
+                    return Fault(400, "bad-header", "A header name is a token of visible ASCII without separators.")
+                long = True
             if not (value.isascii() and value.isprintable()) and not _VALUE.match(value):
                 return Fault(400, "bad-header", "A header value holds no control characters, and nothing beyond U+00FF.")
-            if key == DROPPED:
-                continue
-            if key in fields:
-                return Fault(400, "repeated-header", "A header may be given once, in one spelling.")
-            fields[key] = value.strip(" \t")
-        if size > MAX_HEAD:
+            if len(value) > _SHORT:
+                long = True
+            if key:
+                fields[key] = value.strip(" \t")
+            else:
+                dropped += 1
+        if long and sum(len(name) + len(value) for name, value in item.headers) > MAX_HEAD:
             raise TooLarge(MAX_HEAD, f"{pointer}/{item.index}/headers")
+        if len(fields) + dropped != len(item.headers):
+            return Fault(400, "repeated-header", "A header may be given once, in one spelling.")
         if "HTTP_TRANSFER_ENCODING" in fields:
             return Fault(400, "bad-header", "An item's body is framed by the batch: leave out Transfer-Encoding.")
         if "CONTENT_LENGTH" in fields:

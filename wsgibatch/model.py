@@ -26,8 +26,8 @@ class SubResponse(Struct, gc=False):
     body: bytes
     kind: Kind = "binary"
     """What the content type makes of the body; a body with a content coding is always ``"binary"``."""
-    repeats: bool = False
-    """Does a header name occur more than once, in whatever case?"""
+    respelt: bool = False
+    """Does a header name occur in two spellings? Where it does not, names are the same only if they are equal."""
     started: float = 0.0
     """Seconds from the receipt of the batch to the call of the app."""
     duration: float = 0.0

@@ -28,8 +28,8 @@ class Encoder(Protocol):
     status: int
     headers: Headers
 
-    def unit(self, unit: Unit, answers: Answers) -> bytes:
-        """The next piece of the body. Called once per unit, in the order of the batch."""
+    def units(self, done: list[Done]) -> bytes:
+        """The next piece of the body, for a burst of units. Each unit comes once, in the order of the batch, and whole."""
 
     def end(self) -> bytes:
         """The last piece of the body."""

@@ -5,6 +5,7 @@ them (:meth:`Settings.from_strings`) and, only when asked for, environment varia
 """
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin
 
@@ -24,6 +25,7 @@ Paths: TypeAlias = tuple[Annotated[str, Meta(pattern="^/")], ...]
 Bytes: TypeAlias = Annotated[int, Meta(ge=1)]
 Count: TypeAlias = Annotated[int, Meta(ge=1)]
 
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _SIZES = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _TRUE, _FALSE = frozenset({"true", "yes", "on", "1"}), frozenset({"false", "no", "off", "0"})
 
@@ -43,7 +45,7 @@ class Settings(Struct, kw_only=True, frozen=True):
     )
     dialect: Annotated[Any, _about("The wire format: a name, `package.module:name`, or an object.")] = "auto"
     executor: Annotated[Any, _about("Where items run: a name, `package.module:name`, or an object.")] = "sequential"
-    workers: Annotated[Count, _about("Threads per process, and items of one batch at a time.", "4 × CPUs")] = field(
+    workers: Annotated[Count, _about("Threads per process, and items of one batch at a time.", "4 per CPU")] = field(
         # As django-batch-requests has it: items of a web app mostly wait.
         default_factory=lambda: 4 * (os.cpu_count() or 1)
     )
@@ -131,6 +133,10 @@ def _checked(info: FieldInfo, value: Any) -> Any:
 
 
 def _check_together(settings: Settings) -> None:
+    for name in ("path", "allow_paths", "deny_paths"):
+        for path in getattr(settings, name):
+            if not path.isprintable():
+                raise ConfigError(f"{name}: {path!r} holds what no path can")
     for name in ("before_item", "after_item"):
         hook = getattr(settings, name)
         if hook is not None and not callable(hook):
@@ -149,6 +155,8 @@ def _check_together(settings: Settings) -> None:
             raise ConfigError(f"{name}: {prefix!r} should begin with '/' and not end with it")
     if not settings.path:
         raise ConfigError("path: at least one path is needed")
+    if settings.duration_header is not None and not _TOKEN.match(settings.duration_header):
+        raise ConfigError(f"duration_header: {settings.duration_header!r} is no header name (RFC 9110, section 5.1)")
     if not settings.durations and settings.duration_header:
         raise ConfigError("duration_header: names a header that durations=False leaves out")
 

@@ -112,8 +112,8 @@ class _Drive:
 
     def _open_lane(self, dialect: Dialect) -> None:
         executor = self._endpoint.executor
-        call = Caller(self._app, self._environ, dialect, self._endpoint.settings, executor.concurrent, self._received)
-        self._lane = executor.open(call)
+        caller = Caller(self._app, self._environ, dialect, self._endpoint.settings, executor.concurrent, self._received)
+        self._lane = executor.open(caller.call)
 
 
 class _NoLane:
@@ -133,18 +133,18 @@ def _head_of(environ: dict[str, Any]) -> Head:
     """What the story has to know of the batch request."""
     request = webob.Request(environ)
     media_type, parameters = parse_options_header(environ.get("CONTENT_TYPE", ""))
-    origin = request.headers.get("Origin", "")
+    origin = environ.get("HTTP_ORIGIN", "")
     return Head(
-        path=request.script_name + request.path_info,
+        path=environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""),
         mount=quote(environ.get("SCRIPT_NAME", "").encode("latin-1"), "/!$&'()*+,;=:@~"),
         host=request.host,
         scheme=request.scheme,
         media_type=media_type,
         parameters=parameters,
-        content_encoding=request.headers.get("Content-Encoding", ""),
+        content_encoding=environ.get("HTTP_CONTENT_ENCODING", ""),
         item=environ.get(MARK),
         cookies="HTTP_COOKIE" in environ,
-        same_origin=request.headers.get("Sec-Fetch-Site") == "same-origin" or origin.lower() == request.host_url.lower(),
+        same_origin=environ.get("HTTP_SEC_FETCH_SITE") == "same-origin" or origin.lower() == request.host_url.lower(),
     )
 
 

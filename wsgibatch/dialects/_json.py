@@ -3,12 +3,12 @@
 import base64
 import json
 import re
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import msgspec
 
 from ..errors import BadBatch, BatchRejected, TooManyItems
-from ..model import Answers, Head, Headers, SubRequest, SubResponse, Unit
+from ..model import Done, Head, Headers, SubResponse
 from ..settings import Settings
 
 T = TypeVar("T")
@@ -108,7 +108,15 @@ def base64_of(body: bytes) -> str:
     return base64.b64encode(body).decode("ascii")
 
 
-def as_object(headers: Headers) -> dict[str, str | list[str]]:
+def headers_of(answer: SubResponse) -> dict[str, Any]:
+    """The headers of *answer* as a JSON object, to be changed freely."""
+    headers: dict[str, Any] = dict(answer.headers)
+    if answer.respelt or len(headers) != len(answer.headers):
+        return as_object(answer.headers)
+    return headers
+
+
+def as_object(headers: Headers) -> dict[str, Any]:
     """Headers as a JSON object that keeps every value: repeated ones joined, except Set-Cookie, which cannot be."""
     values: dict[str, list[str]] = {}
     names: dict[str, str] = {}
@@ -131,14 +139,12 @@ class Splicer:
         self.headers = list(JSON)
         self._lead, self._end = start, end
 
-    def unit(self, unit: Unit, answers: Answers) -> bytes:
+    def units(self, done: list[Done]) -> bytes:
         lead, self._lead = self._lead, b","
-        if len(unit) == 1:
-            return lead + self.item(unit[0], answers[0])
-        return lead + b",".join(map(self.item, unit, answers))
+        return lead + self.pieces(done)
 
-    def item(self, request: SubRequest, answer: SubResponse) -> bytes:
-        """The piece for one item."""
+    def pieces(self, done: list[Done]) -> bytes:
+        """The pieces for the items of *done*, with commas between them."""
         raise NotImplementedError
 
     def end(self) -> bytes:

@@ -11,9 +11,9 @@ taken as well, under the rule against cross-site requests.
 from collections.abc import Sequence
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, field
 
-from ..model import Batch, Head, Headers, SubRequest, SubResponse
+from ..model import Batch, Done, Head, Headers, SubRequest, SubResponse
 from ..protocols import Encoder, Shape
 from ..settings import Settings
 from ._json import JSONDialect, Splicer, base64_of, encode, read_json, text_of
@@ -22,6 +22,12 @@ _routes = msgspec.json.Decoder(list[str])
 _any = msgspec.json.Decoder(Raw)
 _answers = msgspec.json.Decoder(dict[str, Raw])
 _string = msgspec.json.Decoder(str)
+
+
+class AggregatorBatch(Batch):
+    """A batch that remembers its routes as they were sent."""
+
+    names: list[str] = field(default_factory=list)
 
 
 class AggregatorDialect(JSONDialect):
@@ -34,10 +40,11 @@ class AggregatorDialect(JSONDialect):
 
     def decode(self, head: Head, body: bytes, settings: Settings) -> Batch:
         routes = self.counted(read_json(_routes, body), settings)
-        return Batch([SubRequest(index, "GET", route, []) for index, route in enumerate(dict.fromkeys(routes))])
+        names = list(dict.fromkeys(routes))
+        return AggregatorBatch([SubRequest(index, "GET", route, []) for index, route in enumerate(names)], names=names)
 
     def encoder(self, head: Head, batch: Batch, settings: Settings) -> Encoder:
-        return AggregatorEncoder(b"{", b"}")
+        return AggregatorEncoder(batch.names if isinstance(batch, AggregatorBatch) else [item.target for item in batch.items])
 
     def write(self, requests: Sequence[SubRequest]) -> tuple[Headers, bytes]:
         for request in requests:
@@ -54,10 +61,17 @@ class AggregatorDialect(JSONDialect):
 
 
 class AggregatorEncoder(Splicer):
-    """Writes a member of the object for each item."""
+    """Writes a member of the object for each item, under its route as it was sent."""
 
-    def item(self, request: SubRequest, answer: SubResponse) -> bytes:
-        name = encode(request.target) + b":"
+    def __init__(self, names: list[str]) -> None:
+        super().__init__(b"{", b"}")
+        self._names = names
+
+    def pieces(self, done: list[Done]) -> bytes:
+        return b",".join([self._member(request, answer) for unit, answers in done for request, answer in zip(unit, answers, strict=True)])
+
+    def _member(self, request: SubRequest, answer: SubResponse) -> bytes:
+        name = encode(self._names[request.index]) + b":"
         if answer.kind == "json" and _is_json(answer.body):
             return name + answer.body
         text = None if answer.kind == "binary" else text_of(answer.body)

@@ -1,0 +1,100 @@
+"""Counting instructions: a gauge that does not care what else the machine does.
+
+Each contestant runs twice in processes of its own, for a short and a long while, and the slope between the two leaves out the start of Python and
+all that happens but once. A first run, which is not counted, compiles what there is to compile. ``perf`` counts where the machine lets it,
+``valgrind`` everywhere else.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from importlib import import_module
+from typing import TypeAlias
+
+from wsgibatch.executors import _burst
+
+from . import apps, work
+
+Entry: TypeAlias = tuple[str, str, str]
+"""A contestant, an app and a kind of work, by their names."""
+
+SLOWDOWN = 50
+"""How much longer everything takes in valgrind, while clocks go on as ever. What ends by the clock has to be given as much more time, or items would
+leave in bursts far smaller than they really do."""
+
+# PYTHONHASHSEED: the hashes of strings decide how many steps a look-up takes.
+_ENVIRONMENT = {**os.environ, "PYTHONHASHSEED": "0"}
+_PERF = re.compile(r"^([0-9]+),[^,]*,instructions:u", re.MULTILINE)
+_CALLGRIND = re.compile(r"Collected : ([0-9]+)")
+
+
+def per_item(entries: Sequence[Entry], count: int, lengths: tuple[int, int]) -> list[float]:
+    """Instructions per item, for each of *entries*.
+
+    :param count: items of a batch.
+    :param lengths: batches of the short run and of the long one.
+    :raises RuntimeError: when there is nothing to count with.
+    """
+    for entry in entries:
+        subprocess.run(_command(entry, count, 1), env=_ENVIRONMENT, check=True)
+    runs = [_command(entry, count, length) for entry in entries for length in lengths]
+    # What runs beside it does not change a count.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        counted = list(pool.map(_counted, runs))
+    items = (lengths[1] - lengths[0]) * count
+    return [(long - short) / items for short, long in zip(counted[::2], counted[1::2], strict=True)]
+
+
+@cache
+def gauge() -> str:
+    """What instructions are counted with here: ``perf`` or ``callgrind``.
+
+    :raises RuntimeError: when there is neither.
+    """
+    if shutil.which("perf") and _PERF.search(_with_perf([sys.executable, "-c", ""])):
+        return "perf"
+    if shutil.which("valgrind"):
+        return "callgrind"
+    raise RuntimeError("neither perf nor valgrind can count instructions here")
+
+
+def _counted(command: list[str]) -> int:
+    told = _PERF.search(_with_perf(command)) if gauge() == "perf" else _CALLGRIND.search(_with_callgrind(command))
+    if told is None:
+        raise RuntimeError(f"{gauge()} did not tell how many instructions were run")
+    return int(told[1])
+
+
+def _with_perf(command: list[str]) -> str:
+    with tempfile.NamedTemporaryFile("r") as told:
+        subprocess.run(["perf", "stat", "-x", ",", "-e", "instructions:u", "-o", told.name, *command], env=_ENVIRONMENT, check=False)
+        return told.read()
+
+
+def _with_callgrind(command: list[str]) -> str:
+    valgrind = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]
+    return subprocess.run([*valgrind, *command], env=_ENVIRONMENT, check=True, stderr=subprocess.PIPE, text=True).stderr
+
+
+def _command(entry: Entry, count: int, batches: int) -> list[str]:
+    return [sys.executable, "-m", __name__, *entry, str(count), str(batches), gauge()]
+
+
+def _main(contestant: str, app: str, kind: str, count: str, batches: str, counted_by: str) -> None:
+    """What is counted: *contestant* does its work *batches* times."""
+    if counted_by == "callgrind":
+        _burst.SECONDS *= SLOWDOWN
+    prepare = import_module(f"{__package__}.contestants.{contestant}").prepare
+    once = prepare(apps.load(app).app, getattr(work, kind)(int(count)))
+    for _ in range(int(batches)):
+        once()
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

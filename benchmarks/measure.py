@@ -1,0 +1,75 @@
+"""Times that can be trusted on a machine that does other things as well.
+
+What is compared runs in one process, in alternation, and what is told is the median of rounds. The garbage collector stays on: what a contestant
+leaves it to do is part of what it costs.
+"""
+
+import statistics
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from time import perf_counter, process_time
+from typing import ParamSpec, TypeVar
+
+from .answers import Figure
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+ROUNDS = 41
+SECONDS = 0.02
+"""Of one contestant in one round, at least: long against a tick of the clock and a switch of processes."""
+
+
+def alone(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """*function*, called in a process of its own: what was imported or measured before it does not matter."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return pool.submit(function, *args, **kwargs).result()
+
+
+def interleaved(*runs: Callable[[], object]) -> list[list[float]]:
+    """Seconds of one call of each of *runs*: a list for each of them, with an entry per round.
+
+    What counts is the time that the processor works for this process, so that what it does for others meanwhile is left out.
+    """
+    return _rounds(runs, ROUNDS, SECONDS, process_time)
+
+
+def interleaved_by_the_wall(*runs: Callable[[], object]) -> list[list[float]]:
+    """The same by the clock on the wall, as it has to be where threads matter: many short rounds, since others do disturb some of them."""
+    return _rounds(runs, 5 * ROUNDS, SECONDS / 5, perf_counter)
+
+
+def _rounds(runs: Sequence[Callable[[], object]], rounds: int, seconds: float, clock: Callable[[], float]) -> list[list[float]]:
+    numbers = [_number(run, seconds) for run in runs]
+    times: list[list[float]] = [[] for _ in runs]
+    for turn in range(rounds):
+        # Every other round goes backwards, so that none always runs behind the same other.
+        for place in range(len(runs)) if turn % 2 else reversed(range(len(runs))):
+            times[place].append(_timed(runs[place], numbers[place], clock) / numbers[place])
+    return times
+
+
+def ratio(times: Sequence[float], to: Sequence[float]) -> Figure:
+    """How many times *to*, round by round, the contestant with *times* took."""
+    return figure([one / other for one, other in zip(times, to, strict=True)])
+
+
+def figure(values: Sequence[float]) -> Figure:
+    """The median of *values*, and the quartiles around it."""
+    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
+    return Figure(middle, low, high)
+
+
+def _number(run: Callable[[], object], seconds: float) -> int:
+    number = 1
+    while _timed(run, number, perf_counter) < seconds:
+        number *= 2
+    return number
+
+
+def _timed(run: Callable[[], object], number: int, clock: Callable[[], float]) -> float:
+    started = clock()
+    for _ in range(number):
+        run()
+    return clock() - started

@@ -1,0 +1,18 @@
+"""P2: how many times the instructions of the bare loop does a batch take in front of a framework?"""
+
+from .. import apps
+from ..answers import Row, exact
+from ..instructions import per_item
+
+title = "instructions over the bare loop, plain GETs, N=100"
+COUNT = 100
+BARS = {"flask": 1.14, "django": 1.12, "bottle": 1.37}
+
+
+def ask() -> list[Row]:
+    return [Row(apps.load(name).label, exact(_ratio(name)), bar, "x") for name, bar in BARS.items()]
+
+
+def _ratio(app: str) -> float:
+    bare, batch = per_item([("bare", app, "gets"), ("batch", app, "gets")], COUNT, (3, 13))
+    return batch / bare

@@ -1,0 +1,86 @@
+import pytest
+from hypothesis import given
+
+from tests import strategies
+from tests.apps import show
+from tests.gateway import environ_of, get, post, send
+from wsgibatch import BatchMiddleware, Settings, SubRequest, _lookup, dialects
+from wsgibatch.dialects.aggregator import AggregatorDialect
+from wsgibatch.dialects.auto import AutoDialect
+from wsgibatch.dialects.django import DjangoDialect
+from wsgibatch.errors import BadBatch
+from wsgibatch.model import Head
+
+HEAD = Head(path="/batch", mount="", host="h", scheme="http", media_type="application/json", parameters={})
+
+
+@pytest.mark.parametrize(
+    ("body", "dialect"),
+    [
+        (b'[{"url":"/a","method":"GET"}]', DjangoDialect),
+        (b' \r\n[ {"x":1,"method":"GET","url":"/a"}, 5 ]', DjangoDialect),
+        (b'{"batch":[{"url":"/a","method":"GET"}]}', DjangoDialect),
+        (b'{"batch":[]}', DjangoDialect),
+        (b'["/a"]', AggregatorDialect),
+        (b'["", {}]', AggregatorDialect),
+    ],
+)
+def test_a_dialect_is_told_by_its_shape(body: bytes, dialect: type) -> None:
+    assert type(AutoDialect().choose(HEAD, body)) is dialect
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"[]", b"{}", b"null", b"5", b'"text"', b"[[]]", b"[5]", b"[null]", b'[{"url":"/a"}]', b'{"requests":[]}', b'{"batch":[],"requests":[]}']
+    + [b'{"batch":[],"include_headers":true}', b"broken", b"[", b"[}", b'{"batch":', b'{"a":1}x'],
+)
+def test_a_shape_that_is_not_decisive_is_refused(body: bytes) -> None:
+    with pytest.raises(BadBatch):
+        AutoDialect().choose(HEAD, body)
+
+
+@pytest.mark.parametrize("word", [word for word in _lookup.members(dialects) if word != "auto"])
+def test_what_a_dialect_writes_is_recognised_as_its_own_or_not_at_all(word: str) -> None:
+    dialect = _lookup.member(dialects, word)
+    _, body = dialect().write([SubRequest(0, "GET", "/a", [])])
+
+    try:
+        chosen = AutoDialect().choose(HEAD, body)
+    except BadBatch:
+        return
+    assert type(chosen) is dialect
+
+
+@given(strategies.anything)
+def test_any_bytes_are_a_batch_or_are_rejected(body: bytes) -> None:
+    try:
+        dialect = AutoDialect().choose(HEAD, body)
+        dialect.decode(HEAD, body, Settings())
+    except BadBatch:
+        return
+
+
+@pytest.mark.parametrize("place", range(len(strategies.HOSTILE)))
+def test_hostile_bytes_are_answered_and_are_no_server_error(place: int) -> None:
+    answer = send(BatchMiddleware(show), environ_of(strategies.HOSTILE[place]))
+
+    assert answer.status == 200 or 400 <= answer.status < 500
+
+
+def test_a_refusal_names_the_shapes_that_are_known() -> None:
+    detail = post(BatchMiddleware(show), {"unknown": []}).json()["detail"]
+
+    assert "django" in detail
+    assert "aggregator" in detail
+
+
+def test_each_batch_is_answered_in_its_own_dialect() -> None:
+    app = BatchMiddleware(show)
+
+    assert post(app, ["/text"]).json() == {"/text": "grüße"}
+    assert post(app, [get("/text")]).items[0]["body"] == "grüße"
+    assert post(app, ["/text"]).json() == {"/text": "grüße"}
+
+
+def test_types_that_need_no_preflight_are_not_taken_however_decisive_the_shape_is() -> None:
+    assert post(BatchMiddleware(show), ["/text"], CONTENT_TYPE="text/plain").status == 415

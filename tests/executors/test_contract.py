@@ -1,0 +1,476 @@
+"""What holds for every executor of the family; a new one is found by itself."""
+
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextvars import ContextVar
+from typing import Any
+
+import pytest
+
+from tests.apps import mirror
+from tests.gateway import get, post, shown
+from wsgibatch import BatchMiddleware, Settings, SubRequest, SubResponse, _lookup, executors
+from wsgibatch.model import Answers, Done, Unit
+from wsgibatch.protocols import Executor
+
+WORDS = _lookup.members(executors)
+PATIENCE = 30
+"""Seconds after which something that should happen is held never to happen."""
+
+every_executor = pytest.mark.parametrize("word", WORDS)
+
+
+def executor_of(word: str, workers: int = 4) -> Executor:
+    made: Executor = _lookup.member(executors, word)(Settings(workers=workers))
+    return made
+
+
+CONCURRENT = [word for word in WORDS if executor_of(word).concurrent]
+every_concurrent_executor = pytest.mark.parametrize("word", CONCURRENT)
+
+
+def units_of(count: int) -> list[Unit]:
+    return [(SubRequest(index, "GET", f"/{index}", []),) for index in range(count)]
+
+
+def answer_of(unit: Unit) -> Answers:
+    return tuple(SubResponse(200, "OK", [], item.target.encode()) for item in unit)
+
+
+def all_done(executor: Executor, call: Callable[[Unit], Answers], units: list[Unit]) -> list[Done]:
+    """Spawn *units* and wait until each is done."""
+    lane = executor.open(call)
+    try:
+        lane.spawn(units)
+        done: list[Done] = []
+        while len(done) < len(units):
+            burst = lane.wait()
+            assert burst, "wait gave nothing"
+            done += burst
+        return done
+    finally:
+        lane.close()
+
+
+def meet(event: threading.Event) -> None:
+    assert event.wait(PATIENCE), "what was waited for did not happen"
+
+
+@every_executor
+@pytest.mark.parametrize("count", [1, 2, 3, 20, 1000])
+def test_every_unit_runs_once_and_is_reported_once(word: str, count: int) -> None:
+    executor = executor_of(word)
+    ran: list[int] = []
+
+    def call(unit: Unit) -> Answers:
+        ran.append(unit[0].index)
+        return answer_of(unit)
+
+    done = all_done(executor, call, units_of(count))
+
+    executor.close()
+    assert sorted(ran) == list(range(count))
+    assert sorted(unit[0].index for unit, _ in done) == list(range(count))
+    assert all(answers == answer_of(unit) for unit, answers in done)
+
+
+@every_executor
+def test_units_that_are_spawned_later_run_too(word: str) -> None:
+    executor = executor_of(word)
+    lane = executor.open(answer_of)
+    seen: list[int] = []
+
+    for unit in units_of(50):
+        lane.spawn([unit])
+        seen += [done[0].index for done, _ in lane.wait()]
+
+    lane.close()
+    executor.close()
+    assert seen == list(range(50))
+
+
+@every_executor
+def test_a_unit_of_several_items_runs_in_one_place_and_in_order(word: str) -> None:
+    executor = executor_of(word)
+    whole = tuple(SubRequest(index, "POST", f"/{index}", []) for index in range(5))
+
+    [(unit, answers)] = all_done(executor, answer_of, [whole])
+
+    executor.close()
+    assert unit is whole
+    assert [answer.body for answer in answers] == [b"/0", b"/1", b"/2", b"/3", b"/4"]
+
+
+@every_executor
+def test_units_start_in_the_order_in_which_they_are_spawned(word: str) -> None:
+    executor = executor_of(word, workers=1)
+    ran: list[int] = []
+
+    def call(unit: Unit) -> Answers:
+        ran.append(unit[0].index)
+        return answer_of(unit)
+
+    all_done(executor, call, units_of(100))
+
+    executor.close()
+    assert ran == list(range(100))
+
+
+@every_executor
+def test_answers_come_in_the_order_of_the_batch_whatever_is_done_first(word: str) -> None:
+    gates = [threading.Event() for _ in range(4)]
+    concurrent = word in CONCURRENT
+
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        index = int(environ["PATH_INFO"].removeprefix("/"))
+        if concurrent and index < 3:
+            # Each waits for the one behind it, so the last is done first.
+            meet(gates[index + 1])
+        gates[index].set()
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [str(index).encode()]
+
+    with_executor = BatchMiddleware(app, executor=word, workers=4)
+
+    answer = post(with_executor, [get(f"/{index}") for index in range(4)])
+
+    with_executor.close()
+    assert [item["body"] for item in answer.items] == ["0", "1", "2", "3"]
+
+
+@every_executor
+def test_an_unsafe_item_runs_after_all_before_it_and_before_all_behind_it(word: str) -> None:
+    lock = threading.Lock()
+    running: set[int] = set()
+    story: list[tuple[int, frozenset[int]]] = []
+    methods = ["GET", "GET", "POST", "GET", "GET", "GET", "DELETE", "PUT", "GET", "HEAD"]
+
+    class Body:
+        def __init__(self, index: int) -> None:
+            self.index = index
+
+        def __iter__(self) -> Iterator[bytes]:
+            yield b""
+
+        def close(self) -> None:
+            with lock:
+                running.remove(self.index)
+                ended.append(self.index)
+
+    ended: list[int] = []
+
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        index = environ["wsgibatch.item"]
+        with lock:
+            if environ["REQUEST_METHOD"] in ("POST", "PUT", "DELETE"):
+                assert not running
+                assert sorted(ended) == list(range(index))
+            else:
+                assert not any(methods[other] in ("POST", "PUT", "DELETE") for other in running)
+                assert all(other in ended for other in range(index) if methods[other] in ("POST", "PUT", "DELETE"))
+            running.add(index)
+            story.append((index, frozenset(running)))
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return Body(index)
+
+    middleware = BatchMiddleware(app, executor=word, workers=4)
+
+    for _ in range(20):
+        ended.clear()
+        answer = post(middleware, [{"method": method, "url": "/a"} for method in methods])
+        assert answer.statuses == [200] * len(methods), answer.items
+
+    middleware.close()
+    assert len(story) == 20 * len(methods)
+
+
+@every_concurrent_executor
+def test_neighbouring_safe_items_run_side_by_side(word: str) -> None:
+    together = threading.Barrier(4, timeout=PATIENCE)
+
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        together.wait()
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [b"met"]
+
+    middleware = BatchMiddleware(app, executor=word, workers=4)
+
+    answer = post(middleware, [get("/a"), get("/b"), get("/c"), get("/d")])
+
+    middleware.close()
+    assert answer.statuses == [200] * 4
+
+
+@every_concurrent_executor
+def test_no_more_items_of_a_batch_run_at_a_time_than_there_are_workers(word: str) -> None:
+    lock = threading.Lock()
+    running = most = 0
+
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        nonlocal running, most
+        with lock:
+            running += 1
+            most = max(most, running)
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        yield b"x" * 1000
+        with lock:
+            running -= 1
+
+    middleware = BatchMiddleware(app, executor=word, workers=3, max_requests=300)
+
+    for _ in range(5):
+        post(middleware, [get("/a")] * 300)
+
+    middleware.close()
+    assert 1 <= most <= 3
+
+
+USER: ContextVar[str] = ContextVar("USER")
+
+
+@every_executor
+def test_every_item_sees_the_context_of_the_batch_request(word: str) -> None:
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [USER.get("nobody").encode()]
+
+    middleware = BatchMiddleware(app, executor=word, workers=4)
+    token = USER.set("ada")
+    try:
+        answer = post(middleware, [get("/a")] * 20)
+    finally:
+        USER.reset(token)
+        middleware.close()
+
+    assert {item["body"] for item in answer.items} == {"ada"}
+
+
+@every_concurrent_executor
+def test_what_an_item_changes_in_its_context_no_other_item_sees(word: str) -> None:
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        before = USER.get("nobody")
+        USER.set(environ["PATH_INFO"])
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        # The iterable is consumed in the same context.
+        yield f"{before} {USER.get()}".encode()
+
+    middleware = BatchMiddleware(app, executor=word, workers=2)
+
+    answer = post(middleware, [get(f"/{index}") for index in range(20)])
+
+    middleware.close()
+    assert [item["body"] for item in answer.items] == [f"nobody /{index}" for index in range(20)]
+    assert USER.get("nobody") == "nobody"
+
+
+@every_executor
+def test_an_answer_is_read_and_closed_in_the_thread_that_called_the_app_before_it_takes_another_item(word: str) -> None:
+    story: dict[int, list[tuple[str, int]]] = {}
+
+    def note(what: str, index: int) -> None:
+        story.setdefault(threading.get_ident(), []).append((what, index))
+
+    class Body:
+        def __init__(self, index: int) -> None:
+            self.index, self.left = index, 2
+
+        def __iter__(self) -> "Body":
+            return self
+
+        def __next__(self) -> bytes:
+            note("read", self.index)
+            self.left -= 1
+            if self.index % 5 == 4:
+                raise RuntimeError("broken in the middle")
+            if self.left < 0:
+                raise StopIteration
+            return b"x"
+
+        def close(self) -> None:
+            note("close", self.index)
+
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        note("call", environ["wsgibatch.item"])
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return Body(environ["wsgibatch.item"])
+
+    middleware = BatchMiddleware(app, executor=word, workers=4, max_requests=200)
+
+    answer = post(middleware, [get("/a")] * 200)
+
+    middleware.close()
+    assert Counter(answer.statuses) == {200: 160, 500: 40}
+    whole = [("call",), ("read",), ("read",), ("read",), ("close",)]
+    broken = [("call",), ("read",), ("close",)]
+    for events in story.values():
+        left = list(events)
+        while left:
+            index = left[0][1]
+            expected = broken if index % 5 == 4 else whole
+            assert left[: len(expected)] == [(what, index) for (what,) in expected]
+            del left[: len(expected)]
+
+
+@every_executor
+def test_an_executor_whose_workers_are_all_held_still_answers_a_batch(word: str) -> None:
+    release, held = threading.Event(), threading.Semaphore(0)
+
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if environ["PATH_INFO"] == "/hold":
+            held.release()
+            meet(release)
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [b"answered"]
+
+    middleware = BatchMiddleware(app, executor=word, workers=2)
+    holding = [threading.Thread(target=post, args=(middleware, [get("/hold")] * 10)) for _ in range(3)]
+    for thread in holding:
+        thread.start()
+    # Three batches have their own thread at least; a pool of two is then held by them as well.
+    for _ in range(5 if word in CONCURRENT else 3):
+        assert held.acquire(timeout=PATIENCE)
+
+    answer = post(middleware, [get("/quick")] * 20)
+
+    assert not release.is_set()
+    assert [item["body"] for item in answer.items] == ["answered"] * 20
+    release.set()
+    for thread in holding:
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+    middleware.close()
+
+
+@every_executor
+def test_many_batches_at_once_on_few_workers_are_all_answered_each_with_its_own(word: str) -> None:
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [environ["PATH_INFO"].encode()]
+
+    middleware = BatchMiddleware(app, executor=word, workers=2)
+    answered: dict[int, list[str]] = {}
+
+    def client(number: int) -> None:
+        for _ in range(5):
+            answered[number] = [item["body"] for item in post(middleware, [get(f"/{number}/{index}") for index in range(10)]).items]
+
+    clients = [threading.Thread(target=client, args=(number,)) for number in range(64)]
+    for thread in clients:
+        thread.start()
+    for thread in clients:
+        thread.join(PATIENCE)
+
+    middleware.close()
+    assert answered == {number: [f"/{number}/{index}" for index in range(10)] for number in range(64)}
+
+
+@every_executor
+def test_a_batch_behind_a_batch_in_the_same_executor_is_answered(word: str) -> None:
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [b"inner"]
+
+    shared = executor_of(word, workers=2)
+    inner = BatchMiddleware(app, path="/inner", executor=shared)
+
+    def outer_app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        answer = post(inner, [get("/a"), get("/b"), get("/c")], path="/inner")
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [" ".join(item["body"] for item in answer.items).encode()]
+
+    answer = post(BatchMiddleware(outer_app, executor=shared), [get("/x")] * 10)
+
+    shared.close()
+    assert [item["body"] for item in answer.items] == ["inner inner inner"] * 10
+
+
+@every_executor
+def test_a_lane_that_is_closed_forgets_what_has_not_started(word: str) -> None:
+    executor = executor_of(word, workers=3)
+    gate = threading.Event()
+    started: list[int] = []
+
+    def call(unit: Unit) -> Answers:
+        started.append(unit[0].index)
+        meet(gate)
+        return answer_of(unit)
+
+    lane = executor.open(call)
+    lane.spawn(units_of(100))
+
+    lane.close()
+
+    gate.set()
+    executor.close()
+    # No more than the workers could have taken before the close.
+    assert len(started) <= 2
+
+
+@every_executor
+def test_an_executor_that_was_closed_serves_the_next_batch(word: str) -> None:
+    executor = executor_of(word)
+    all_done(executor, answer_of, units_of(10))
+
+    executor.close()
+
+    assert len(all_done(executor, answer_of, units_of(10))) == 10
+    executor.close()
+
+
+FORKED = """
+import os, sys
+from tests.executors.test_contract import all_done, answer_of, executor_of, units_of
+
+executor = executor_of(sys.argv[1])
+assert len(all_done(executor, answer_of, units_of(50))) == 50
+child = os.fork()
+assert len(all_done(executor, answer_of, units_of(50))) == 50
+executor.close()
+if child:
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@every_executor
+def test_an_executor_that_was_used_before_a_fork_works_in_both_processes(word: str) -> None:
+    ended = subprocess.run([sys.executable, "-c", FORKED, word], capture_output=True, text=True, timeout=PATIENCE, check=False)
+
+    assert ended.returncode == 0, ended.stderr
+
+
+UNFINISHED = """
+import sys
+from tests.executors.test_contract import all_done, answer_of, executor_of, units_of
+
+all_done(executor_of(sys.argv[1]), answer_of, units_of(50))
+"""
+
+
+@every_executor
+def test_an_executor_that_is_never_closed_does_not_keep_the_interpreter_from_ending(word: str) -> None:
+    ended = subprocess.run([sys.executable, "-c", UNFINISHED, word], capture_output=True, text=True, timeout=PATIENCE, check=False)
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+@every_executor
+def test_an_executor_makes_no_threads_before_its_first_batch(word: str) -> None:
+    before = threading.active_count()
+
+    executor = executor_of(word)
+
+    assert threading.active_count() == before
+    executor.close()
+
+
+@every_executor
+def test_items_are_told_whether_other_items_can_run_at_the_same_time(word: str) -> None:
+    middleware = BatchMiddleware(mirror, executor=word)
+
+    [item] = post(middleware, [get("/a")]).items
+
+    middleware.close()
+    assert shown(item)["wsgi.multithread"] is executor_of(word).concurrent

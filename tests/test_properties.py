@@ -1,0 +1,137 @@
+"""What holds for any batch at all: each item's answer is its own, whatever stands beside it."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests import strategies
+from tests.apps import mirror
+from tests.gateway import Item, post
+from wsgibatch import BatchMiddleware, _lookup, executors
+
+
+@pytest.fixture(autouse=True, scope="module")
+def silence() -> Iterator[None]:
+    """Thousands of apps fail here, and all on purpose."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)
+
+
+every_executor = pytest.mark.parametrize("executor", _lookup.members(executors))
+
+methods = st.sampled_from(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "get", "Post"])
+good: st.SearchStrategy[Item] = st.fixed_dictionaries(
+    {"method": methods, "url": strategies.urls, "headers": strategies.headers.map(dict), "body": st.text(max_size=20)}
+)
+bad: st.SearchStrategy[Item] = st.sampled_from(
+    [
+        {"method": "TRACE", "url": "/a"},
+        {"method": "G T", "url": "/a"},
+        {"method": "", "url": "/a"},
+        {"method": "GET", "url": "//evil.example/"},
+        {"method": "GET", "url": ""},
+        {"method": "GET", "url": "/batch"},
+        {"method": "GET", "url": "http://evil.example/"},
+        {"method": "GET", "url": "/a", "headers": {"X\n": "a"}},
+        {"method": "GET", "url": "/a", "headers": {"X-A": "a\r\nb"}},
+        {"method": "GET", "url": "/a", "headers": {"A": "1", "a": "2"}},
+        {"method": "GET", "url": "/deny/x"},
+    ]
+)
+failing: st.SearchStrategy[Item] = st.sampled_from(
+    [{"method": method, "url": f"/fail/{how}"} for method in ("GET", "POST") for how in ("raise", "exit", "none", "half", "header", "status")]
+)
+
+
+def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+    """Mirrors all but the place in the batch and the kind of the executor; fails in some way below ``/fail``."""
+    match environ["PATH_INFO"]:
+        case "/fail/raise":
+            raise ValueError("a secret")
+        case "/fail/exit":
+            raise SystemExit("a secret")
+        case "/fail/none":
+            return None
+        case "/fail/half":
+            return half(start_response)
+        case "/fail/header":
+            start_response("200 OK", [("X-A", "a\r\nb")])
+            return [b"x"]
+        case "/fail/status":
+            start_response("nonsense", [])
+            return [b"x"]
+    return mirror({key: value for key, value in environ.items() if key not in ("wsgibatch.item", "wsgi.multithread")}, start_response)
+
+
+def half(start_response: Callable[..., Any]) -> Iterable[bytes]:
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    yield b"half"
+    raise ValueError("a secret")
+
+
+def told(item: Item) -> Item:
+    """What an item was answered, without its duration."""
+    return {**item, "headers": {name: value for name, value in item["headers"].items() if name != "batch_requests.duration"}}
+
+
+MIDDLEWARES = {word: BatchMiddleware(app, executor=word, workers=3, max_requests=30, deny_paths="/deny") for word in _lookup.members(executors)}
+
+
+def answered(executor: str, batch: list[Item]) -> list[Item]:
+    answer = post(MIDDLEWARES[executor], {"batch": batch})
+    assert answer.status == 200
+    assert len(answer.items) == len(batch)
+    return [told(item) for item in answer.items]
+
+
+@every_executor
+@given(st.lists(good, max_size=20))
+def test_a_well_formed_batch_has_an_answer_for_every_item(executor: str, batch: list[Item]) -> None:
+    assert all(item["status_code"] == 200 for item in answered(executor, batch))
+
+
+@every_executor
+@given(st.data(), st.lists(good | bad | failing, min_size=1, max_size=12))
+def test_the_place_of_an_item_does_not_change_its_answer(executor: str, data: st.DataObject, batch: list[Item]) -> None:
+    order = data.draw(st.permutations(range(len(batch))))
+
+    straight, permuted = answered(executor, batch), answered(executor, [batch[index] for index in order])
+
+    assert permuted == [straight[index] for index in order]
+
+
+@every_executor
+@given(st.data(), st.lists(good, min_size=1, max_size=12))
+def test_items_that_are_spoilt_do_not_change_the_answers_of_the_others(executor: str, data: st.DataObject, batch: list[Item]) -> None:
+    places = data.draw(st.sets(st.integers(0, len(batch) - 1)))
+    spoilt = [data.draw(bad | failing) if index in places else item for index, item in enumerate(batch)]
+
+    straight, mixed = answered(executor, batch), answered(executor, spoilt)
+
+    for index in range(len(batch)):
+        assert (mixed[index] == straight[index]) is (index not in places)
+
+
+@every_executor
+@given(st.lists(good | bad | failing, min_size=1, max_size=12))
+@settings(max_examples=50)
+def test_an_item_alone_is_answered_as_it_is_among_others(executor: str, batch: list[Item]) -> None:
+    assert answered(executor, batch) == [answered(executor, [item])[0] for item in batch]
+
+
+@given(st.lists(good | bad | failing, max_size=12))
+def test_all_executors_give_the_same_answers(batch: list[Item]) -> None:
+    first, *others = (answered(word, batch) for word in MIDDLEWARES)
+
+    for other in others:
+        assert other == first
+
+
+@given(st.lists(good | bad | failing, max_size=12))
+def test_nothing_that_an_app_raises_is_told(batch: list[Item]) -> None:
+    assert b"secret" not in post(MIDDLEWARES["sequential"], batch or {"batch": []}).body

@@ -1,0 +1,156 @@
+"""The command ``wsgibatch``: a demonstration, and a batch endpoint in front of an app whose code stays as it is."""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from ._exchange import Endpoint
+from .demo.run import PATH, DemoError, Server, exchanged, sayable, server, speakers
+from .demo.show import Page, curl, page, told
+from .errors import ConfigError
+from .settings import Settings
+from .wsgi import BatchMiddleware
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    :param argv: its arguments; those of the process where it is left out.
+    :return: the exit status: 0, 1 for what failed, 2 for what was asked wrongly.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    theirs: list[str] = []
+    if arguments[:1] == ["serve"] and "--" in arguments:
+        split = arguments.index("--")
+        arguments, theirs = arguments[:split], arguments[split + 1 :]
+    parser = _parser()
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        hint = " (gunicorn's own options stand behind a --)" if options.command == "serve" else ""
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
+    try:
+        if options.command == "demo":
+            return _demo(options.keep, options.plain)
+        application = _application(options, theirs)
+    except (ConfigError, DemoError) as error:
+        print(f"wsgibatch: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ConfigError) else 1
+    application.run()
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="wsgibatch", description="One HTTP request that carries many, for any WSGI app.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+
+    about = "start a small app under gunicorn, send it a batch in each dialect and show what came back, and when"
+    demo = commands.add_parser("demo", help=about, description=about.capitalize() + ".")
+    demo.add_argument("--keep", action="store_true", help="leave the app running until Ctrl-C, and print curl commands to try")
+    demo.add_argument("--plain", action="store_true", help="no colours")
+
+    about = "run an app under gunicorn, with a batch endpoint in front of it"
+    serve = commands.add_parser(
+        "serve",
+        help=about,
+        description=about.capitalize() + ".",
+        usage="wsgibatch serve [options] module:app [-- gunicorn's own options]",
+        epilog="Example: wsgibatch serve shop:app --executor threads -- --bind 127.0.0.1:8000 --workers 2",
+    )
+    serve.add_argument("app", metavar="module:app", help="the WSGI app, or what makes it: module:make()")
+    serve.add_argument("--path", help="where batches are posted (default: /batch); several with commas between them")
+    serve.add_argument("--dialect", help="the wire format of batches (default: auto, told by their shape)")
+    serve.add_argument("--executor", help="where the requests of a batch run: sequential (the default), threads, package.module:name")
+    serve.add_argument(
+        "--workers",
+        metavar="THREADS",
+        help="threads that run the requests of batches, in each process, with --executor threads; gunicorn's own --workers, behind the --, is the "
+        "number of processes",
+    )
+    return parser
+
+
+def _demo(keep: bool, plain: bool) -> int:
+    shown = page(plain)
+    try:
+        with _ended_by(signal.SIGTERM, signal.SIGHUP), server() as running:
+            shown.write([("The demo app under gunicorn: ", "dim"), (running.base, "")])
+            for word, dialect in speakers().items():
+                for line in [[], *told(exchanged(running, word, dialect), shown.width, shown.glyphs)]:
+                    shown.write(line)
+            if keep:
+                _keep(running, shown)
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except BrokenPipeError:
+        # Who was reading has seen enough, as `head` does; at its end Python would find the pipe broken once more, and say so.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    return 0
+
+
+def _keep(running: Server, shown: Page) -> None:
+    """Leave the server to the user, until Ctrl-C."""
+    shown.write([])
+    shown.write([("To try it yourself, until Ctrl-C:", "bold")])
+    for word, dialect in speakers().items():
+        headers, body = dialect.write(sayable(dialect)[:3])
+        shown.write([])
+        shown.write([(f"# {word}", "dim")])
+        shown.write([(curl(running.base + PATH, headers, body), "")])
+    shown.write([])
+    shown.write([(f"gunicorn's log: {running.log}", "dim")])
+    try:
+        running.wait()
+    except KeyboardInterrupt:
+        shown.write([])
+
+
+@contextmanager
+def _ended_by(*signals: signal.Signals) -> Iterator[None]:
+    """Let *signals* unwind the stack, so that nothing that was started stays behind."""
+
+    def end(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, end) for number in signals}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _application(options: argparse.Namespace, theirs: list[str]) -> Any:
+    """gunicorn's own command, with its app behind a batch endpoint.
+
+    :param theirs: gunicorn's own options.
+    :raises ConfigError: for settings that cannot work.
+    """
+    given = {name: getattr(options, name) for name in ("path", "dialect", "executor", "workers")}
+    settings = Settings.from_strings({name: value for name, value in given.items() if value is not None})
+    try:
+        from gunicorn.app.wsgiapp import WSGIApplication
+    except ImportError as error:
+        raise SystemExit(f"wsgibatch: serve needs gunicorn ({error}): pip install 'wsgibatch[server]'") from error
+
+    class BatchApplication(WSGIApplication):  # type: ignore[misc,unused-ignore]
+        def do_load_config(self) -> None:
+            # gunicorn reads its options from sys.argv, when it starts and again when it is told to reload. For all else, such as starting itself
+            # anew on SIGUSR2, they have to stay what they are.
+            before, sys.argv = sys.argv, [sys.argv[0], options.app, *theirs]
+            try:
+                super().do_load_config()
+            finally:
+                sys.argv = before
+
+        def load(self) -> Any:
+            return BatchMiddleware(super().load(), settings)
+
+    application = BatchApplication(prog="wsgibatch serve module:app --")
+    # A word that stands for nothing is told here: gunicorn has put the app's folder on the path by now, but no process has been started.
+    Endpoint(settings)
+    return application
