@@ -15,7 +15,7 @@ README = (ROOT / "README.rst").read_text()
 
 def block(opening: str) -> str:
     """The code that stands behind *opening*."""
-    found = re.search(re.escape(opening) + r".*?::\n\n((?:    .*\n|\n)+)", README, re.DOTALL)
+    found = re.search(re.escape(opening) + r".*?::\n\n((?:    [^\n]*\n|\n)+)", README, re.DOTALL)
     assert found is not None
     return "\n".join(line[4:] for line in found[1].splitlines())
 
