@@ -12,8 +12,8 @@ ROOT = Path(__file__).parent.parent / "wsgibatch"
 MODULES = sorted(path.relative_to(ROOT).with_suffix("").as_posix() for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
 
 FLOORS = (
-    {"model", "errors"},
-    {"_lookup"},
+    {"model", "errors", "_grammar"},
+    {"_lookup", "_paths"},
     {"settings"},
     {"protocols"},
     {"_inherit", "_log", "_plan", "_run", "_target", "_timing", "_vet", "dialects", "executors", "stores"},

@@ -134,7 +134,7 @@ LEFT_BEHIND = [
 
 
 def inherited(**changes: Any) -> dict[str, Any]:
-    return template(environ_of(**changes), (), concurrent=False)
+    return template(environ_of(**changes), Settings(), concurrent=False)
 
 
 def test_nothing_but_what_is_allowed_is_inherited() -> None:
@@ -180,9 +180,9 @@ def test_further_keys_are_kept_where_the_settings_say_so() -> None:
 
 
 def test_items_that_may_run_at_the_same_time_are_told_so() -> None:
-    assert template(environ_of(), (), concurrent=True)["wsgi.multithread"] is True
-    assert template(environ_of(), (), concurrent=False)["wsgi.multithread"] is False
-    assert template(environ_of(wsgi__multithread=True), (), concurrent=False)["wsgi.multithread"] is True
+    assert template(environ_of(), Settings(), concurrent=True)["wsgi.multithread"] is True
+    assert template(environ_of(), Settings(), concurrent=False)["wsgi.multithread"] is False
+    assert template(environ_of(wsgi__multithread=True), Settings(), concurrent=False)["wsgi.multithread"] is True
 
 
 def test_more_than_one_item_will_run_in_this_process() -> None:
@@ -193,7 +193,7 @@ def test_the_environ_of_the_batch_is_not_changed() -> None:
     environ = environ_of(HTTP_CONNECTION="x-a", HTTP_X_A="1", wsgi__file_wrapper=object())
     before = dict(environ)
 
-    template(environ, (), concurrent=True)["HTTP_HOST"] = "changed"
+    template(environ, Settings(), concurrent=True)["HTTP_HOST"] = "changed"
 
     assert environ == before
 

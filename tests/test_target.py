@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from tests import strategies
 from wsgibatch import Batch, Head, Settings, SubRequest
-from wsgibatch._target import BatchPaths, Fault, Targets, resolve
+from wsgibatch._paths import resolve
+from wsgibatch._target import BatchPaths, Fault, Targets
 from wsgibatch._vet import Vetter
 from wsgibatch.dialects.django import DjangoDialect
 
@@ -20,7 +21,7 @@ def led(url: str, head: Head | None = None, **settings: Any) -> tuple[str, str] 
     """Where *url* leads: PATH_INFO and QUERY_STRING, or the code of its refusal."""
     configured = Settings(**settings)
     item = SubRequest(0, "GET", url, [])
-    Vetter(configured, BatchPaths(configured.path))(Batch([item]), head or head_at(), DjangoDialect())
+    Vetter(configured, BatchPaths(configured.path))(Batch([item]), head or head_at(), DjangoDialect(), 1 << 20)
     if item.refusal is None:
         return item.path, item.query
     document = json.loads(item.refusal.body)
@@ -360,13 +361,13 @@ def test_prefixes_are_taken_off_and_put_on(settings: dict[str, str], url: str, p
     assert led(url, None, **settings) == (path, "")
 
 
-@pytest.mark.parametrize("url", ["/v1/batch", "/v1//batch", "/v1/%62atch"])
+@pytest.mark.parametrize("url", ["/v1/batch", "/v1/%62atch"])
 def test_a_batch_path_behind_a_prefix_that_is_taken_off_is_no_item(url: str) -> None:
     assert led(url, strip_prefix="/v1") == "nested-batch"
 
 
 def test_a_double_slash_behind_a_prefix_that_is_taken_off_names_no_host() -> None:
-    assert led("/v1//evil.example/a", strip_prefix="/v1") == ("//evil.example/a", "")
+    assert led("/v1//evil.example/a", strip_prefix="/v1") == "bad-url"
 
 
 @given(strategies.urls)

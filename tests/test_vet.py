@@ -22,7 +22,7 @@ def head_of(media_type: str = "application/json", **changes: Any) -> Head:
 def vetted(item: SubRequest, **settings: Any) -> str:
     """The code of the item's refusal, or the word ``fine``."""
     configured = Settings(**settings)
-    Vetter(configured, BatchPaths(configured.path))(Batch([item]), head_of(), DjangoDialect())
+    Vetter(configured, BatchPaths(configured.path))(Batch([item]), head_of(), DjangoDialect(), 1 << 20)
     return "fine" if item.refusal is None else str(json.loads(item.refusal.body)["code"])
 
 
@@ -307,7 +307,7 @@ def test_a_pointer_tells_the_item_in_the_list_that_the_batch_has() -> None:
     items = [SubRequest(0, "GET", "/a", []), SubRequest(1, "POST", "/a", [], b"1234")]
 
     with pytest.raises(BatchRejected) as caught:
-        Vetter(settings, BatchPaths(settings.path))(Batch(items, "/batch"), head_of(), DjangoDialect())
+        Vetter(settings, BatchPaths(settings.path))(Batch(items, "/batch"), head_of(), DjangoDialect(), 1 << 20)
 
     assert caught.value.pointer == "/batch/1/body"
 
@@ -316,7 +316,7 @@ def test_a_bad_item_leaves_the_others_alone() -> None:
     settings = Settings()
     items = [SubRequest(0, "GET", "//x", []), SubRequest(1, "GET", "/a?b", [("X-A", "1")])]
 
-    Vetter(settings, BatchPaths(settings.path))(Batch(items), head_of(), DjangoDialect())
+    Vetter(settings, BatchPaths(settings.path))(Batch(items), head_of(), DjangoDialect(), 1 << 20)
 
     assert items[0].refusal is not None
     assert (items[1].refusal, items[1].path, items[1].query, items[1].fields) == (None, "/a", "b", {"HTTP_X_A": "1"})
@@ -327,7 +327,7 @@ def test_names_that_were_seen_are_remembered_within_bounds() -> None:
     vetter = Vetter(settings, BatchPaths(settings.path))
 
     for number in range(3000):
-        vetter(Batch([with_headers((f"X-{number}-" + "x" * 1000, ""))]), head_of(), DjangoDialect())
+        vetter(Batch([with_headers((f"X-{number}-" + "x" * 1000, ""))]), head_of(), DjangoDialect(), 1 << 20)
 
     remembered = vetter._names.known
     assert sum(map(len, remembered)) < 100_000

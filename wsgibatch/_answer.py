@@ -11,7 +11,8 @@ from typing import Any
 
 from msgspec import Struct
 
-from ._log import batch_log
+from ._grammar import DIGITS, TOKEN, VALUE
+from ._log import log_unclosed
 from ._target import Fault
 from .model import Headers, Kind, SubResponse
 
@@ -21,8 +22,7 @@ ENDLESS = Fault(502, "answer-too-large", "The app's answer is larger than a batc
 
 _EMPTY = frozenset({204, 304})
 _STATUS = re.compile(r"([2-5][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?\Z")
-_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
-_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*\Z")
+_FOREIGN = re.compile(r";\s*charset\s*=\s*(?!\"?(?:utf-?8|us-ascii)\b)", re.IGNORECASE)
 _TEXT = re.compile(r"text/|application/(?:[^;]+\+)?xml\b|application/(?:x-)?(?:javascript|www-form-urlencoded|yaml)\b", re.IGNORECASE)
 _JSON = re.compile(r"application/(?:[^;\s]+\+)?json\s*(?:;|\Z)", re.IGNORECASE)
 
@@ -101,9 +101,8 @@ class Response(Struct):
 def _close(close: Callable[[], object]) -> None:
     try:
         close()
-    except Exception:
-        # By now the answer is whole, or has failed for another reason.
-        batch_log.exception("closing an app's answer failed")
+    except Exception as error:
+        log_unclosed(error)
 
 
 def validated(line: Any, headers: Any, body: bytes, method: str) -> SubResponse:
@@ -125,11 +124,14 @@ def validated(line: Any, headers: Any, body: bytes, method: str) -> SubResponse:
                 known, plain = _learnt_name(written), False
             name, lower = known
             if lower == "content-type":
-                plain = plain and kind is None
-                value, kind = _kinds.get(value) or _learnt_kind(value)
-            elif lower == "content-length" and method != "HEAD" and status != 304:
+                learnt = _kinds.get(value)
+                if learnt is None or kind is not None:
+                    learnt, plain = _learnt_kind(value), False
+                value, found = learnt
+                kind = kind or found
+            elif lower == "content-length":
                 plain = plain and length is None
-                value = length = str(len(body))
+                value = length = _careful_length(value) if method == "HEAD" or status == 304 else str(len(body))
             elif not (type(value) is str and value.isascii() and value.isprintable()):
                 value = _careful_value(name, value)
             kept.append((name, value))
@@ -154,6 +156,9 @@ def _tidied(answer: SubResponse) -> SubResponse:
         kept.append((name, value))
         if lower == "content-encoding" and value.strip().lower() not in ("", "identity"):
             answer.kind = "binary"
+        if lower == "content-type" and _FOREIGN.search(value) and not answer.body.isascii():
+            # In another charset the same bytes are another text.
+            answer.kind = "binary"
     answer.headers = kept
     answer.respelt = len(names) < len({name for name, _ in kept})
     return answer
@@ -175,7 +180,7 @@ def _learnt_status(line: Any) -> tuple[int, str]:
         raise InvalidAnswer("the status is not a number from 200 to 599 and a reason")
     status = int(found[1]), found[2] or ""
     if len(_statuses) < _MEMORY and len(line) <= _LONGEST:
-        _statuses[str(line)] = status
+        _statuses[found[0]] = status
     return status
 
 
@@ -184,7 +189,7 @@ def _learnt_name(written: Any) -> tuple[str, str]:
 
     Only one spelling of a name is remembered. So names that are remembered mean the same only if they are equal.
     """
-    found = _NAME.match(written) if isinstance(written, str) else None
+    found = TOKEN.match(written) if isinstance(written, str) else None
     if found is None:
         raise InvalidAnswer("the name of a header is not valid")
     learnt = name, lower = found[0], found[0].lower()
@@ -194,15 +199,22 @@ def _learnt_name(written: Any) -> tuple[str, str]:
 
 
 def _careful_value(name: str, value: Any) -> str:
-    found = _VALUE.match(value) if isinstance(value, str) else None
+    found = VALUE.match(value) if isinstance(value, str) else None
     if found is None:
         raise InvalidAnswer(f"the value of the header {name} is not valid")
+    return found[0]
+
+
+def _careful_length(value: Any) -> str:
+    found = DIGITS.match(value) if isinstance(value, str) else None
+    if found is None:
+        raise InvalidAnswer("Content-Length is no number")
     return found[0]
 
 
 def _learnt_kind(content_type: Any) -> tuple[str, Kind]:
     value = _careful_value("Content-Type", content_type)
     learnt: tuple[str, Kind] = value, "json" if _JSON.match(value) else "text" if _TEXT.match(value) else "binary"
-    if len(_kinds) < _MEMORY and len(value) <= _LONGEST:
+    if len(_kinds) < _MEMORY and len(value) <= _LONGEST and not _FOREIGN.search(value):
         _kinds[value] = learnt
     return learnt

@@ -6,13 +6,14 @@ Whatever the app raises becomes a 500 whose body says nothing of it; the traceba
 import signal
 import traceback
 from collections.abc import Callable, Iterable
+from copy import copy
 from io import BytesIO
 from time import perf_counter
 from typing import Any
 
 from ._answer import CRASHED, InvalidAnswer, Response, validated
 from ._inherit import MARK, URI_KEYS, template
-from ._log import batch_log, escaped
+from ._log import log_failure
 from ._target import Fault
 from ._vet import answer_in_place
 from .model import Answers, SubRequest, SubResponse, Unit
@@ -39,10 +40,9 @@ class Caller:
         self._app, self._dialect, self._received = app, dialect, received
         # It is cheaper to replace what is there than to add to it.
         replaced = {"REQUEST_METHOD": "", "PATH_INFO": "", "QUERY_STRING": "", "wsgi.input": None, MARK: 0}
-        self._template = template(environ, settings.keep_environ, concurrent) | replaced
+        self._template = template(environ, settings, concurrent) | replaced
         self._uri_keys = tuple(key for key in URI_KEYS if key in environ)
         self._before, self._after = settings.before_item, settings.after_item
-        self._hooks = self._before is not None or self._after is not None
         self._limit = settings.max_response
 
     def call(self, unit: Unit) -> Answers:
@@ -54,33 +54,41 @@ class Caller:
     def _answer(self, item: SubRequest) -> SubResponse:
         started = perf_counter()
         try:
-            if self._hooks:
-                answer = self._hooked(item)
-            else:
+            environ = self._environ(item)
+            answer = None if self._before is None else self._asked(item, environ)
+            if answer is None:
                 response = Response(self._limit)
-                body = response.body(self._app(self._environ(item), response.start_response))
+                body = response.body(self._app(environ, response.start_response))
                 answer = validated(response.status, response.headers, body, item.method)
         except BaseException as error:
             answer = self._failed(item, error)
+        if self._after is not None:
+            answer = self._followed(item, answer)
         answer.started = started - self._received
         answer.duration = perf_counter() - started
         return answer
 
-    def _hooked(self, item: SubRequest) -> SubResponse:
-        """The same with the hooks around it; what they answer or change is validated as the app's answer is."""
-        environ = self._environ(item)
-        answer = None if self._before is None else self._before(item, environ)
-        if answer is None:
-            response = Response(self._limit)
-            body = response.body(self._app(environ, response.start_response))
-            answer = validated(response.status, response.headers, body, item.method)
-        elif not isinstance(answer, SubResponse):
+    def _asked(self, item: SubRequest, environ: dict[str, Any]) -> SubResponse | None:
+        """What ``before_item`` answers in the app's place, if it does."""
+        # A copy, since the batch goes by what the record says.
+        answer = self._before(copy(item), environ)
+        return None if answer is None else self._checked(answer, item)
+
+    def _followed(self, item: SubRequest, answer: SubResponse) -> SubResponse:
+        """*answer* after ``after_item``, which may change it."""
+        try:
+            self._after(copy(item), answer)
+            return self._checked(answer, item)
+        except BaseException as error:
+            return self._failed(item, error)
+
+    def _checked(self, answer: Any, item: SubRequest) -> SubResponse:
+        """What a hook answered or changed, validated as the app's answer is."""
+        if not isinstance(answer, SubResponse):
             raise TypeError(f"before_item gave {answer!r}, which is neither a SubResponse nor None")
-        if self._after is not None:
-            self._after(item, answer)
-        if type(answer.body) is not bytes:
-            raise InvalidAnswer("a hook gave a body that is no bytes")
-        return validated(f"{answer.status} {answer.reason}", answer.headers, answer.body, item.method)
+        response = Response(self._limit)
+        response.start_response(f"{answer.status} {answer.reason}", answer.headers)
+        return validated(response.status, response.headers, response.body([answer.body]), item.method)
 
     def _environ(self, item: SubRequest) -> dict[str, Any]:
         environ = self._template.copy()
@@ -103,8 +111,7 @@ class Caller:
             # So a server ends a worker that takes too long: what has not been started would keep it from ending.
             self._app = _interrupted
         fault = error.fault if isinstance(error, InvalidAnswer) else CRASHED
-        told = (item.index, escaped(item.method), escaped(item.target.partition("?")[0]), fault.code)
-        batch_log.error("item %d: %s %s failed: %s", *told, exc_info=error)
+        log_failure(item, fault.code, error)
         return answer_in_place(self._dialect, fault)
 
 

@@ -4,7 +4,7 @@
 Until ``Start`` is yielded a batch can be refused, and nothing has run; from there on nothing raises.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import Any, TypeAlias
 
 from msgspec import Struct
@@ -16,7 +16,7 @@ from ._run import Run
 from ._target import BatchPaths
 from ._timing import BATCH_DURATION, SHOWN, timing_headers
 from ._vet import Vetter, vet_head
-from .errors import BatchRejected
+from .errors import BatchRejected, ConfigError
 from .model import Done, Head, Headers, Unit
 from .protocols import Dialect, Executor, Recogniser
 from .settings import Settings
@@ -73,17 +73,36 @@ class Endpoint:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.paths = BatchPaths(settings.path)
-        self.recogniser: Recogniser = _object(dialects, settings.dialect)
-        self.executor: Executor = _object(executors, settings.executor, settings)
+        self.recogniser: Recogniser = _object("dialect", dialects, settings.dialect)
+        self.executor: Executor = _object("executor", executors, settings.executor, settings)
         self.vet = Vetter(settings, self.paths)
         self.max_body: int = self.recogniser.max_body if settings.max_body is None else settings.max_body
 
 
-def _object(family: Any, setting: Any, *arguments: Any) -> Any:
-    """The member of *family* that *setting* is, refers to, or stands for."""
+_PARTS = {
+    "dialect": ("choose", "refusal", "media_types", "loose_types", "max_body"),
+    "executor": ("open", "close", "concurrent"),
+}
+"""What an object must have to be taken for either; the seams are in ``protocols``."""
+
+
+def _object(name: str, family: Any, setting: Any, *arguments: Any) -> Any:
+    """The member of *family* that *setting* is, makes, refers to, or stands for.
+
+    :raises ConfigError: when it is none.
+    """
+    found = setting
     if isinstance(setting, str):
-        setting = _lookup.named(setting) if ":" in setting else _lookup.member(family, setting)
-    return setting(*arguments) if isinstance(setting, type) else setting
+        found = _lookup.named(setting) if ":" in setting else _lookup.member(family, setting)
+    if isinstance(found, type) or (callable(found) and not hasattr(found, _PARTS[name][0])):
+        try:
+            found = found(*arguments)
+        except TypeError as error:
+            raise ConfigError(f"{name}: {setting!r} cannot be called as it has to be: {error}") from error
+    missing = [part for part in _PARTS[name] if not hasattr(found, part)]
+    if missing:
+        raise ConfigError(f"{name}: {setting!r} is no {name}: it has no {missing[0]!r} (see wsgibatch.protocols)")
+    return found
 
 
 def exchange(head: Head, endpoint: Endpoint) -> Generator[Effect, Any, None]:
@@ -94,7 +113,7 @@ def exchange(head: Head, endpoint: Endpoint) -> Generator[Effect, Any, None]:
         body = yield Read(endpoint.max_body)
         recogniser = dialect = recogniser.choose(head, body)
         batch = dialect.decode(head, body, endpoint.settings)
-        endpoint.vet(batch, head, dialect)
+        endpoint.vet(batch, head, dialect, len(body))
     except BatchRejected as error:
         # The last place where a batch can be refused.
         log_refusal(head, error)
@@ -105,6 +124,7 @@ def exchange(head: Head, endpoint: Endpoint) -> Generator[Effect, Any, None]:
     run = Run(make_plan(batch.items, endpoint.settings, endpoint.executor.concurrent))
     encoder = dialect.encoder(head, batch, endpoint.settings)
     tally = Tally()
+    reported = 0
     yield Start(encoder.status, encoder.headers, dialect)
     while True:
         # Draining opens the window, so it comes before asking what is ready.
@@ -113,16 +133,33 @@ def exchange(head: Head, endpoint: Endpoint) -> Generator[Effect, Any, None]:
         if units:
             yield Spawn(units)
         if done:
-            yield [encoder.units(done)]
+            # A lane's burst is small enough; what had to wait for its turn may have grown large.
+            yield [encoder.units(done)] if len(done) <= reported else [encoder.units(portion) for portion in portions(done)]
             tally.count(done)
         if run.drained:
             break
-        run.take((yield _WAIT))
+        burst = yield _WAIT
+        reported = len(burst)
+        run.take(burst)
     yield [encoder.end()]
     total = yield _ELAPSED
     log_batch(head, len(batch.items), tally.failed, total)
     if endpoint.settings.durations:
         yield Finish(timing_headers(endpoint.settings.duration_header or BATCH_DURATION, total, tally.times))
+
+
+PORTION = 64 << 10
+"""Bytes of answers that are encoded in one go, since for that moment they are held twice."""
+
+
+def portions(done: list[Done]) -> Iterator[list[Done]]:
+    """*done* in pieces of about :data:`PORTION` bytes, or of one unit where that is larger."""
+    start = size = 0
+    for place, (_, answers) in enumerate(done, 1):
+        size += sum(len(answer.body) for answer in answers)
+        if size >= PORTION or place == len(done):
+            yield done[start:place]
+            start, size = place, 0
 
 
 class Tally:

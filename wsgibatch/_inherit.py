@@ -5,10 +5,10 @@ middleware left there would otherwise turn up in every item. Headers come throug
 conditions. What says who the client is can only come from the batch request, where servers and proxies have vetted it.
 """
 
-import re
 from typing import Any
 from wsgiref.util import FileWrapper
 
+from ._grammar import TOKEN
 from .settings import Settings
 
 MARK = "wsgibatch.item"
@@ -94,16 +94,15 @@ _DROPPED_PREFIXES = ("proxy", "remote-", "sec-", "ssl-", "x-forwarded", "x-remot
 
 _PRINCIPAL = frozenset({"authorization", "cookie"})
 
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _MEMORY = 1024
 _LONGEST = 64
 """Characters of a name that is remembered, so that nobody can fill the memory with junk."""
 
 
-def template(environ: dict[str, Any], keep: tuple[str, ...], concurrent: bool) -> dict[str, Any]:
+def template(environ: dict[str, Any], settings: Settings, concurrent: bool) -> dict[str, Any]:
     """What every item of the batch in *environ* has in its own environ; copied for each, then completed."""
-    made = {key: environ[key] for key in (*_KEPT, *keep) if key in environ}
-    named = _named_by_connection(environ.get("HTTP_CONNECTION", ""))
+    made = {key: environ[key] for key in (*_KEPT, *settings.keep_environ) if key in environ}
+    named = _named_by_connection(environ.get("HTTP_CONNECTION", ""), settings)
     for key, value in environ.items():
         if key.startswith("HTTP_"):
             if key not in _NOT_INHERITED and key not in named and not key.startswith(_NOT_INHERITED_PREFIXES):
@@ -119,13 +118,14 @@ def template(environ: dict[str, Any], keep: tuple[str, ...], concurrent: bool) -
     return made
 
 
-def _named_by_connection(value: str) -> set[str]:
+def _named_by_connection(value: str, settings: Settings) -> set[str]:
     """The fields that a Connection header calls its own (RFC 9110, section 7.6.1).
 
     A client writes it, so it cannot take away what says who the client is, or where it goes.
     """
     names = {name.strip().lower().replace("_", "-") for name in value.split(",")}
-    return {"HTTP_" + name.upper().replace("-", "_") for name in names - _DROPPED - _PRINCIPAL if not name.startswith(_DROPPED_PREFIXES)}
+    names -= _DROPPED | _PRINCIPAL | {name.lower() for name in settings.deny_headers}
+    return {"HTTP_" + name.upper().replace("-", "_") for name in names if not name.startswith(_DROPPED_PREFIXES)}
 
 
 class HeaderNames:
@@ -137,7 +137,7 @@ class HeaderNames:
 
     def learn(self, name: str) -> str | None:
         """The CGI name, an empty word for one that an item may not set, or None for what is no header name (RFC 9110, section 5.1)."""
-        if not _TOKEN.match(name):
+        if not TOKEN.match(name):
             return None
         lower = name.lower()
         if lower in self._dropped or lower.startswith(_DROPPED_PREFIXES) or "_" in name:

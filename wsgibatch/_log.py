@@ -1,9 +1,10 @@
 """One log record per batch on the logger ``wsgibatch``, one per item on ``wsgibatch.item``, with ``extra`` fields for structured logging."""
 
 import logging
+import traceback
 
 from .errors import BatchRejected
-from .model import Done, Head
+from .model import Done, Head, SubRequest
 
 batch_log = logging.getLogger("wsgibatch")
 item_log = logging.getLogger("wsgibatch.item")
@@ -22,16 +23,20 @@ def log_items(done: list[Done]) -> None:
         return
     for unit, answers in done:
         for item, answer in zip(unit, answers, strict=True):
-            told = {
-                "method": escaped(item.method),
-                "path": escaped(item.target.partition("?")[0]),
-                "status": answer.status,
-                "duration": answer.duration,
-                "index": item.index,
-                "id": item.id,
-            }
-            line = "item %(index)d: %(method)s %(path)s -> %(status)d in %(duration).6f s"
-            item_log.info(line, told, extra={"item_" + name: value for name, value in told.items()})
+            told = {**_named(item), "item_status": answer.status, "item_duration": answer.duration, "item_id": item.id}
+            line = "item %(item_index)d: %(item_method)s %(item_path)s -> %(item_status)d in %(item_duration).6f s"
+            _record(item_log, logging.INFO, line, told)
+
+
+def log_failure(item: SubRequest, code: str, error: BaseException) -> None:
+    """Why an item got an answer of ours; the one place where its traceback is told."""
+    told = {**_named(item), "item_code": code}
+    _record(batch_log, logging.ERROR, "item %(item_index)d: %(item_method)s %(item_path)s failed: %(item_code)s", told, error)
+
+
+def log_unclosed(error: Exception) -> None:
+    """An answer that could not be closed; by then it is whole, or has failed for another reason."""
+    _record(batch_log, logging.ERROR, "closing an app's answer failed", {}, error)
 
 
 def log_batch(head: Head, count: int, failed: int, duration: float) -> None:
@@ -39,11 +44,23 @@ def log_batch(head: Head, count: int, failed: int, duration: float) -> None:
     if batch_log.isEnabledFor(logging.INFO):
         told = {"batch_path": escaped(head.path), "batch_items": count, "batch_failed": failed, "batch_duration": duration}
         line = "batch %(batch_path)s: %(batch_items)d items, %(batch_failed)d failed, in %(batch_duration).6f s"
-        batch_log.info(line, told, extra=told)
+        _record(batch_log, logging.INFO, line, told)
 
 
 def log_refusal(head: Head, error: BatchRejected) -> None:
     """The record of a batch that did not happen."""
     told = {"batch_path": escaped(head.path), "batch_status": error.status, "batch_code": error.code}
-    line = "batch %(batch_path)s refused: %(batch_status)d %(batch_code)s"
-    batch_log.info(line, told, extra=told)
+    _record(batch_log, logging.INFO, "batch %(batch_path)s refused: %(batch_status)d %(batch_code)s", told)
+
+
+def _named(item: SubRequest) -> dict[str, object]:
+    # Without its query, which may hold secrets.
+    return {"item_index": item.index, "item_method": escaped(item.method), "item_path": escaped(item.target.partition("?")[0])}
+
+
+def _record(logger: logging.Logger, level: int, line: str, told: dict[str, object], error: BaseException | None = None) -> None:
+    try:
+        logger.log(level, line, *([told] if told else []), extra=told, exc_info=error)
+    except Exception:
+        # A filter or handler that fails must not take a batch that has run with it. Logging tells its own failures like this too.
+        traceback.print_exc()

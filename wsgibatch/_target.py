@@ -7,8 +7,8 @@ under a path policy.
 
 import re
 from typing import NamedTuple
-from urllib.parse import unquote_to_bytes
 
+from ._paths import condition, configured, decoded, folded, is_below, resolve
 from .model import Head
 from .settings import Settings
 
@@ -29,28 +29,28 @@ class Fault(NamedTuple):
     detail: str
 
 
+_NO_PATH = Fault(400, "bad-url", "A url begins with one slash, or is an http or https url of this host.")
+
+
 class BatchPaths:
     """The paths that batches are posted to."""
 
     def __init__(self, paths: tuple[str, ...]) -> None:
-        paths = tuple(map(as_path_info, paths))
-        plain = {path.rstrip("/") for path in paths if "?" not in path}
+        plain = {configured("path", path) for path in paths if "?" not in path}
         self.exact = frozenset(plain | {path + "/" for path in plain})
-        conditions = (path.partition("?")[::2] for path in paths if "?" in path)
-        self.conditions = tuple((path.rstrip("/"), condition) for path, condition in conditions)
-        self._folded = frozenset(path.casefold() for path in plain)
+        self.conditions = tuple(condition(path) for path in paths if "?" in path)
+        self._folded = frozenset(map(folded, plain))
 
     def match(self, path: str, query: str) -> bool:
         """Is a request for *path* and *query* a batch? (Its method is not asked here.) A slash at the end is tolerated."""
         return path in self.exact or any(
-            wanted in ("*", path, path.removesuffix("/")) and condition in query.split("&") for wanted, condition in self.conditions
+            wanted in ("*", path, path.removesuffix("/")) and parameter in query.split("&") for wanted, parameter in self.conditions
         )
 
     def near(self, path: str, query: str) -> bool:
         """Could an app, or what stands before it, take *path* for a batch path? *path* is resolved and case-folded."""
         return path in self._folded or any(
-            wanted in ("*", path) and condition.casefold() in unquote_to_bytes(query).decode("latin-1").casefold().split("&")
-            for wanted, condition in ((wanted.casefold(), condition) for wanted, condition in self.conditions)
+            folded(wanted) in ("*", path) and parameter.casefold() in folded(decoded(query)).split("&") for wanted, parameter in self.conditions
         )
 
     def lookahead(self) -> str:
@@ -66,8 +66,8 @@ class Targets:
     def __init__(self, settings: Settings, paths: BatchPaths) -> None:
         self._paths = paths
         self._strip, self._add = settings.strip_prefix, settings.add_prefix
-        self._allow = tuple(as_path_info(path).rstrip("/") for path in settings.allow_paths)
-        self._deny = tuple(as_path_info(path).rstrip("/").casefold() for path in settings.deny_paths)
+        self._allow = tuple(configured("allow_paths", path) for path in settings.allow_paths)
+        self._deny = tuple(folded(configured("deny_paths", path)) for path in settings.deny_paths)
         simple = r"((?:/(?![/.])[A-Za-z0-9._~!$&'()*+,:=@-]*+)++)(?:\?([!\"$-~]*+))?\Z"
         # A pattern that never matches sends every url of a middleware with policies or prefixes the careful way.
         careful = settings.allow_paths or settings.deny_paths or self._strip or self._add
@@ -80,65 +80,38 @@ class Targets:
         if isinstance(target, Fault):
             return target
         target = self._prefixed(target)
+        if target.startswith(("//", "/\\")):
+            return _NO_PATH
         full, _, query = target.partition("?")
         if head.mount and not (full == head.mount or full.startswith(head.mount + "/")):
-            return Fault(404, "outside-mount", f"Every url has to begin with {head.mount}, where this app is mounted.")
+            return Fault(404, "outside-mount", "Every url has to begin with the path where this app is mounted.")
         if _BAD_ESCAPE.search(full):
             return Fault(400, "bad-url", "A percent sign in a path must begin an escape of two hexadecimal digits other than %00.")
-        path = _decoded(full.removeprefix(head.mount))
+        path = decoded(full.removeprefix(head.mount))
         return self._refused(path, query, head) or (target, path, query)
 
     def _prefixed(self, target: str) -> str:
-        if self._strip and _is_below(target.partition("?")[0], self._strip):
+        if self._strip and is_below(target.partition("?")[0], self._strip):
             target = target.removeprefix(self._strip) or "/"
             target = target if target.startswith("/") else "/" + target
-        if self._add and not _is_below(target.partition("?")[0], self._add):
+        if self._add and not is_below(target.partition("?")[0], self._add):
             target = self._add + target
         return target
 
     def _refused(self, path: str, query: str, head: Head) -> Fault | None:
         # An app may or may not follow dot segments, and may follow them out of its mount point and back.
         mount = resolve(head.mount)
-        readings = (resolve(path, follow=False), resolve(path), resolve(mount + path).removeprefix(mount))
-        if any(self._paths.near(reading.casefold(), query) for reading in readings):
+        out_and_back = resolve(mount + path)
+        if is_below(folded(out_and_back), folded(mount)):
+            out_and_back = out_and_back[len(mount) :]
+        readings = (resolve(path, follow=False), resolve(path), out_and_back)
+        if any(self._paths.near(folded(reading), query) for reading in readings):
             return Fault(400, "nested-batch", "A batch cannot hold a batch: send the items of the inner one in the outer one.")
         if not (self._allow or self._deny):
             return None
-        denied = any(_is_below(reading.casefold(), prefix) for reading in readings for prefix in self._deny)
-        allowed = not self._allow or all(any(_is_below(reading, prefix) for prefix in self._allow) for reading in readings)
+        denied = any(is_below(folded(reading), prefix) for reading in readings for prefix in self._deny)
+        allowed = not self._allow or all(any(is_below(reading, prefix) for prefix in self._allow) for reading in readings)
         return None if allowed and not denied else Fault(403, "path-not-allowed", "This path cannot be reached in a batch.")
-
-
-def _is_below(path: str, prefix: str) -> bool:
-    return path == prefix or path.startswith(prefix + "/")
-
-
-def as_path_info(path: str) -> str:
-    """A configured path as environ has it: UTF-8 bytes as latin-1 text (PEP 3333)."""
-    return path.encode().decode("latin-1")
-
-
-def _decoded(path: str) -> str:
-    """A percent-encoded path as a server gives it to an app: bytes as latin-1 text (PEP 3333)."""
-    return unquote_to_bytes(path).decode("latin-1") if "%" in path else path
-
-
-def resolve(path: str, follow: bool = True) -> str:
-    """The plainest spelling of a decoded path, for comparing only: what the most lenient app could take it for.
-
-    Escapes that are left are decoded too, backslashes are slashes, parameters (``;x``), empty segments, white space and NUL at the end are gone,
-    and dot segments are followed unless *follow* is false.
-    """
-    for _ in range(3):
-        path = _decoded(path)
-    segments: list[str] = []
-    for segment in path.replace("\\", "/").split("/"):
-        name = segment.partition(";")[0].strip("\0\t\n\v\f\r ")
-        if name == ".." and follow:
-            del segments[-1:]
-        elif name not in ("", "."):
-            segments.append(name)
-    return "".join("/" + name for name in segments)
 
 
 def _to_path(url: str, head: Head) -> str | Fault:
@@ -150,10 +123,10 @@ def _to_path(url: str, head: Head) -> str | Fault:
     if absolute := _ABSOLUTE.match(url):
         scheme, authority, rest = absolute.groups("")
         if _with_port(authority, scheme) != _with_port(head.host, head.scheme, scheme):
-            return Fault(400, "foreign-host", f"A batch reaches only the host that it is sent to, {head.host}.")
+            return Fault(400, "foreign-host", "A batch reaches only the host that it is sent to.")
         url = rest if rest.startswith("/") else "/" + rest
     if url.startswith(("//", "/\\", "\\")) or _SCHEME.match(url):
-        return Fault(400, "bad-url", "A url begins with one slash, or is an http or https url of this host.")
+        return _NO_PATH
     return url if url.startswith("/") else f"{head.mount}/{url}"
 
 

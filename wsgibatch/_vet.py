@@ -4,8 +4,9 @@ What breaks a limit refuses the batch, and raises. What is wrong with one item a
 becomes that item's answer, and the others run.
 """
 
-import re
+from http import HTTPStatus
 
+from ._grammar import DIGITS, TOKEN, VALUE
 from ._inherit import HeaderNames
 from ._target import MAX_TARGET, BatchPaths, Fault, Targets
 from .errors import BadBatch, Forbidden, NestedBatch, TooLarge, UnknownMediaType
@@ -18,15 +19,8 @@ MAX_FIELDS = 100
 MAX_HEAD = 64 << 10
 """Bytes of an item's header fields: eight times what nginx and Apache accept in one line by default."""
 
-_SHORT = 512
-"""Bytes of a value: as many fields as there may be stay below :data:`MAX_HEAD` together when none is longer, so that they need no adding up."""
-
 # The types that a page of another site can make a browser send without asking first (Fetch standard, "CORS-safelisted request-header").
 _UNASKED = frozenset({"", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"})
-
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
-_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*\Z")
-_DIGITS = re.compile(r"[0-9]{1,18}\Z")
 
 
 def vet_head(head: Head, recogniser: Recogniser) -> None:
@@ -50,19 +44,7 @@ def vet_head(head: Head, recogniser: Recogniser) -> None:
 def answer_in_place(dialect: Dialect, fault: Fault) -> SubResponse:
     """The answer to an item that does not reach the app."""
     headers, body = dialect.failure(*fault)
-    return SubResponse(fault.status, REASONS[fault.status], headers, body, "json")
-
-
-REASONS = {
-    400: "Bad Request",
-    403: "Forbidden",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    500: "Internal Server Error",
-    502: "Bad Gateway",
-    503: "Service Unavailable",
-}
-"""The reason phrases of the statuses that we give items ourselves (RFC 9110, section 15)."""
+    return SubResponse(fault.status, HTTPStatus(fault.status).phrase, headers, body, "json")
 
 
 class Vetter:
@@ -74,29 +56,34 @@ class Vetter:
         self._names = HeaderNames(settings)
         self._max_item_body = settings.max_item_body
 
-    def __call__(self, batch: Batch, head: Head, dialect: Dialect) -> None:
+    def __call__(self, batch: Batch, head: Head, dialect: Dialect, size: int) -> None:
         """Complete each item with its path, query and CGI fields, or with its refusal.
 
+        :param size: bytes of the batch's body.
         :raises BatchRejected: for a batch that breaks a limit.
         """
-        methods, admit, pointer, mount, largest = self._methods, self._targets.admit, batch.pointer, head.mount, self._max_item_body
+        methods, admit, mount, largest = self._methods, self._targets.admit, head.mount, self._max_item_body
+        # The head of an item is part of the batch, so it cannot be larger.
+        weigh = size > MAX_HEAD
         for item in batch.items:
             if not mount and item.method in methods and len(item.target) <= MAX_TARGET and (plain := admit(item.target)) is not None:
                 item.path, item.query = plain.groups("")
                 fault = None
             else:
-                fault = self._target(item, head, pointer)
+                fault = self._target(item, head, batch)
             if largest is not None and len(item.body) > largest:
-                raise TooLarge(largest, f"{pointer}/{item.index}/body")
+                raise TooLarge(largest, batch.place(item, "body"))
             if item.headers:
-                fault = self._headers(item, pointer) or fault
+                if weigh and sum(len(name) + len(value) for name, value in item.headers) > MAX_HEAD:
+                    raise TooLarge(MAX_HEAD, batch.place(item, "headers"))
+                fault = self._headers(item, batch) or fault
             if fault is not None:
                 item.refusal = answer_in_place(dialect, fault)
 
-    def _target(self, item: SubRequest, head: Head, pointer: str) -> Fault | None:
+    def _target(self, item: SubRequest, head: Head, batch: Batch) -> Fault | None:
         """The same for an item whose method or target is not plain."""
         if len(item.target) > MAX_TARGET:
-            raise TooLarge(MAX_TARGET, f"{pointer}/{item.index}/url")
+            raise TooLarge(MAX_TARGET, batch.place(item, "url"))
         if item.method not in self._methods:
             return _bad_method(item.method)
         if head.mount and item.target.startswith(head.mount + "/"):
@@ -110,26 +97,20 @@ class Vetter:
         item.target, item.path, item.query = located
         return None
 
-    def _headers(self, item: SubRequest, pointer: str) -> Fault | None:
+    def _headers(self, item: SubRequest, batch: Batch) -> Fault | None:
         if len(item.headers) > MAX_FIELDS:
-            raise BadBatch(f"A request may have at most {MAX_FIELDS} header fields.", f"{pointer}/{item.index}/headers")
-        known, fields, dropped, long = self._names.known, item.fields, 0, False
+            raise BadBatch(f"A request may have at most {MAX_FIELDS} header fields.", batch.place(item, "headers"))
+        known, fields, dropped = self._names.known, item.fields, 0
         for name, value in item.headers:
             key = known.get(name)
-            if key is None:
-                if (key := self._names.learn(name)) is None:
-                    return Fault(400, "bad-header", "A header name is a token of visible ASCII without separators.")
-                long = True
-            if not (value.isascii() and value.isprintable()) and not _VALUE.match(value):
+            if key is None and (key := self._names.learn(name)) is None:
+                return Fault(400, "bad-header", "A header name is a token of visible ASCII without separators.")
+            if not (value.isascii() and value.isprintable()) and not VALUE.match(value):
                 return Fault(400, "bad-header", "A header value holds no control characters, and nothing beyond U+00FF.")
-            if len(value) > _SHORT:
-                long = True
             if key:
                 fields[key] = value.strip(" \t")
             else:
                 dropped += 1
-        if long and sum(len(name) + len(value) for name, value in item.headers) > MAX_HEAD:
-            raise TooLarge(MAX_HEAD, f"{pointer}/{item.index}/headers")
         if len(fields) + dropped != len(item.headers):
             return Fault(400, "repeated-header", "A header may be given once, in one spelling.")
         if "HTTP_TRANSFER_ENCODING" in fields:
@@ -140,12 +121,12 @@ class Vetter:
 
 
 def _bad_method(method: str) -> Fault:
-    if _TOKEN.match(method):
+    if TOKEN.match(method):
         return Fault(405, "method-not-allowed", "This method cannot be used in a batch.")
     return Fault(400, "bad-method", "A method is a token of visible ASCII without separators.")
 
 
 def _bad_length(announced: str, item: SubRequest) -> Fault | None:
-    if _DIGITS.match(announced) and int(announced) == len(item.body):
+    if DIGITS.match(announced) and int(announced) == len(item.body):
         return None
     return Fault(400, "bad-length", "Content-Length contradicts the body: leave it out.")

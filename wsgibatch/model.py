@@ -69,7 +69,11 @@ class Batch(Struct):
 
     items: list[SubRequest]
     pointer: str = ""
-    """A JSON Pointer to the list of items, for telling where something is wrong."""
+    """A JSON Pointer (RFC 6901) to the list of items."""
+
+    def place(self, item: SubRequest, member: str) -> str:
+        """A JSON Pointer to what was written for *member* of *item*, for telling where something is wrong."""
+        return f"{self.pointer}/{item.index}/{member}"
 
 
 class Head(Struct):

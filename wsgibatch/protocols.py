@@ -98,7 +98,7 @@ class Lane(Protocol):
         """Have *units* run, started in this order. Never blocks."""
 
     def wait(self) -> list[Done]:
-        """At least one finished unit; a burst of them where they are short."""
+        """At least one finished unit; a burst of them where they are short, of about a millisecond or 64 KiB."""
 
     def close(self) -> None:
         """Forget what has not started."""

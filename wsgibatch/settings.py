@@ -5,7 +5,6 @@ them (:meth:`Settings.from_strings`) and, only when asked for, environment varia
 """
 
 import os
-import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin
 
@@ -13,7 +12,9 @@ import msgspec
 from msgspec import Meta, Struct, field
 from msgspec.structs import FieldInfo, fields, force_setattr
 
+from ._grammar import TOKEN
 from ._lookup import named, nearest
+from ._paths import condition, configured
 from .errors import ConfigError
 from .model import SubRequest, SubResponse
 
@@ -21,11 +22,20 @@ BeforeItem: TypeAlias = Callable[[SubRequest, dict[str, Any]], SubResponse | Non
 AfterItem: TypeAlias = Callable[[SubRequest, SubResponse], None]
 
 Words: TypeAlias = tuple[str, ...]
-Paths: TypeAlias = tuple[Annotated[str, Meta(pattern="^/")], ...]
-Bytes: TypeAlias = Annotated[int, Meta(ge=1)]
+# A read of one byte more has to be possible.
+Bytes: TypeAlias = Annotated[int, Meta(ge=1, le=(1 << 62) - 1)]
 Count: TypeAlias = Annotated[int, Meta(ge=1)]
 
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
+_TAKEN = frozenset(
+    {"cache-control", "connection", "content-encoding", "content-length", "content-type", "date", "keep-alive", "location"}
+    | {"server", "server-timing", "set-cookie", "te", "trailer", "transfer-encoding", "upgrade", "vary", "x-content-type-options"}
+)
+"""Headers of an answer that a duration cannot stand in."""
+_COMPUTED = frozenset(
+    {"REQUEST_METHOD", "PATH_INFO", "QUERY_STRING", "CONTENT_TYPE", "CONTENT_LENGTH", "RAW_URI", "REQUEST_URI"}
+    | {"wsgi.input", "wsgi.input_terminated", "wsgi.file_wrapper", "wsgi.run_once", "wsgibatch.item"}
+)
+"""Environ keys that each item has of its own."""
 _SIZES = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _TRUE, _FALSE = frozenset({"true", "yes", "on", "1"}), frozenset({"false", "no", "off", "0"})
 
@@ -45,7 +55,7 @@ class Settings(Struct, kw_only=True, frozen=True):
     )
     dialect: Annotated[Any, _about("The wire format: a name, `package.module:name`, or an object.")] = "auto"
     executor: Annotated[Any, _about("Where items run: a name, `package.module:name`, or an object.")] = "sequential"
-    workers: Annotated[Count, _about("Threads per process, and items of one batch at a time.", "4 per CPU")] = field(
+    workers: Annotated[Annotated[int, Meta(ge=1, le=1024)], _about("Threads per process, and items of one batch at a time.", "4 per CPU")] = field(
         # As django-batch-requests has it: items of a web app mostly wait.
         default_factory=lambda: 4 * (os.cpu_count() or 1)
     )
@@ -69,15 +79,19 @@ class Settings(Struct, kw_only=True, frozen=True):
     )
     durations: Annotated[bool, _about("Tell how long each item and the batch took.")] = True
     duration_header: Annotated[str | None, _about("Another name for the duration header.", "`Batch-Duration`")] = None
-    allow_paths: Annotated[Paths, _about("Only these paths, and what is below them, may be reached by items.", "all")] = ()
-    deny_paths: Annotated[Paths, _about("These paths, and what is below them, may not be reached by items.", "none")] = ()
+    allow_paths: Annotated[Words, _about("Only these paths, and what is below them, may be reached by items.", "all")] = ()
+    deny_paths: Annotated[Words, _about("These paths, and what is below them, may not be reached by items.", "none")] = ()
     deny_headers: Annotated[Words, _about("Further headers that an item may not set; the batch's own value stands.", "none")] = ()
     strip_prefix: Annotated[str, _about("Taken off the front of an item's url where it is there.", "none")] = ""
     add_prefix: Annotated[str, _about("Put in front of an item's url where it is not.", "none")] = ""
     keep_environ: Annotated[Words, _about("Further environ keys that items take over from the batch request.", "none")] = ()
     item_cookies: Annotated[bool, _about("May an item bring a Cookie header of its own?")] = False
-    before_item: Annotated[Any, _about("`f(request, environ)`, called before each item; a returned answer takes the app's place.", "none")] = None
-    after_item: Annotated[Any, _about("`f(request, response)`, called after each item that ran.", "none")] = None
+    before_item: Annotated[
+        Any, _about("`f(request, environ)`, called before each item; a `SubResponse` that it returns takes the app's place.", "none")
+    ] = None
+    after_item: Annotated[
+        Any, _about("`f(request, response)`, called with the answer to each item that was not refused; it may change the answer.", "none")
+    ] = None
 
     def __post_init__(self) -> None:
         for info in fields(type(self)):
@@ -125,6 +139,8 @@ def _check_names(values: Mapping[str, Any]) -> None:
 def _checked(info: FieldInfo, value: Any) -> Any:
     """*value* in the declared type; a lone word may stand for a list of one."""
     if isinstance(value, str) and _is_list(info.type):
+        if "," in value or len(value.split()) != 1:
+            raise ConfigError(f"{info.name}: {value!r} is one word that looks like several: give a list")
         value = (value,)
     try:
         return msgspec.convert(value, info.type)
@@ -133,10 +149,18 @@ def _checked(info: FieldInfo, value: Any) -> Any:
 
 
 def _check_together(settings: Settings) -> None:
-    for name in ("path", "allow_paths", "deny_paths"):
+    for name in ("allow_paths", "deny_paths"):
         for path in getattr(settings, name):
-            if not path.isprintable():
-                raise ConfigError(f"{name}: {path!r} holds what no path can")
+            configured(name, path)
+    for path in settings.path:
+        if "?" in path:
+            condition(path)
+        else:
+            configured("path", path)
+    for name in ("strip_prefix", "add_prefix"):
+        prefix = getattr(settings, name)
+        if prefix and not (prefix.isascii() and "?" not in prefix and configured(name, prefix) == prefix):
+            raise ConfigError(f"{name}: {prefix!r} should be a plain path in ASCII, without a slash at its end")
     for name in ("before_item", "after_item"):
         hook = getattr(settings, name)
         if hook is not None and not callable(hook):
@@ -146,17 +170,19 @@ def _check_together(settings: Settings) -> None:
             raise ConfigError(f"methods: {method} changes or reveals the connection and can never be an item's")
         if not (method.isascii() and method.isalpha() and method.isupper()):
             raise ConfigError(f"methods: {method!r} should be letters in upper case")
-    for path in settings.path:
-        if not path.startswith(("/", "*?")):
-            raise ConfigError(f"path: {path!r} should begin with '/', or with '*?' for any path with a query condition")
-    for name in ("strip_prefix", "add_prefix"):
-        prefix = getattr(settings, name)
-        if prefix and (not prefix.startswith("/") or prefix.endswith("/")):
-            raise ConfigError(f"{name}: {prefix!r} should begin with '/' and not end with it")
-    if not settings.path:
-        raise ConfigError("path: at least one path is needed")
-    if settings.duration_header is not None and not _TOKEN.match(settings.duration_header):
+    for name in ("path", "methods"):
+        if not getattr(settings, name):
+            raise ConfigError(f"{name}: at least one is needed")
+    for name in settings.deny_headers:
+        if not TOKEN.match(name) or "_" in name:
+            raise ConfigError(f"deny_headers: {name!r} should be written as in a request, such as 'X-User'")
+    for key in settings.keep_environ:
+        if key in _COMPUTED:
+            raise ConfigError(f"keep_environ: {key} is each item's own")
+    if settings.duration_header is not None and not TOKEN.match(settings.duration_header):
         raise ConfigError(f"duration_header: {settings.duration_header!r} is no header name (RFC 9110, section 5.1)")
+    if settings.duration_header is not None and settings.duration_header.lower() in _TAKEN:
+        raise ConfigError(f"duration_header: {settings.duration_header} means something else")
     if not settings.durations and settings.duration_header:
         raise ConfigError("duration_header: names a header that durations=False leaves out")
 

@@ -1,6 +1,5 @@
 """The batch endpoint in front of a WSGI app: which requests are batches, and the driver that runs their story."""
 
-import re
 import warnings
 from collections.abc import Callable, Generator, Iterable, Sequence
 from time import perf_counter
@@ -11,8 +10,9 @@ from multipart import parse_options_header
 
 from ._caller import Caller, WSGIApp
 from ._exchange import Chunks, Effect, Elapsed, Endpoint, Finish, Read, Spawn, Start, Wait, exchange
+from ._grammar import DIGITS
 from ._inherit import MARK
-from .errors import BadBatch, BatchRejected, LengthRequired, TooLarge
+from .errors import BadBatch, BatchRejected, ConfigError, LengthRequired, TooLarge
 from .model import Done, Head, Headers, Unit
 from .protocols import Dialect, Lane
 from .settings import Settings
@@ -22,7 +22,6 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", "'cgi' is deprecated", DeprecationWarning)
     import webob
 
-_DIGITS = re.compile(r"[0-9]{1,18}\Z")
 _JOINED = 64 << 10
 """Bytes up to which an answer is sent in one piece; a larger one stays the pieces that it was made of."""
 
@@ -39,13 +38,15 @@ class BatchMiddleware:
     """
 
     def __init__(self, app: WSGIApp, settings: Settings | None = None, **overrides: Any) -> None:
+        if settings is not None and not isinstance(settings, Settings):
+            raise ConfigError(f"settings: {settings!r} is no wsgibatch.Settings; give single settings as keywords")
         self.app = app
         self.settings = (settings or Settings()).replace(**overrides)
         self._endpoint = Endpoint(self.settings)
         self._paths, self._conditional = self._endpoint.paths.exact, bool(self._endpoint.paths.conditions)
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if environ["REQUEST_METHOD"] == "POST" and (environ.get("PATH_INFO") in self._paths or (self._conditional and self._matches(environ))):
+        if environ["REQUEST_METHOD"] == "POST" and (environ.get("PATH_INFO", "") in self._paths or (self._conditional and self._matches(environ))):
             return self._serve(environ, start_response)
         return self.app(environ, start_response)
 
@@ -156,7 +157,7 @@ def _body_of(environ: dict[str, Any], limit: int) -> bytes:
     announced = environ.get("CONTENT_LENGTH", "")
     if not announced and not environ.get("wsgi.input_terminated"):
         raise LengthRequired("Send the batch with a Content-Length.")
-    if announced and not _DIGITS.match(announced):
+    if announced and not DIGITS.match(announced):
         raise BadBatch("Content-Length is no number.")
     length = int(announced) if announced else limit + 1
     if announced and length > limit:

@@ -57,7 +57,8 @@ requests = st.builds(
         "body": body,
     },
     methods,
-    paths.filter(lambda path: not path.startswith("//")),
+    # A server may take several slashes at the start for one.
+    paths.filter(lambda path: not path.lower().replace("%2f", "/").startswith("//")),
     queries,
     strategies.headers,
     bodies,

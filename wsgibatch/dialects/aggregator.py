@@ -27,7 +27,13 @@ _string = msgspec.json.Decoder(str)
 class AggregatorBatch(Batch):
     """A batch that remembers its routes as they were sent."""
 
-    names: list[str] = field(default_factory=list)
+    routes: list[str] = field(default_factory=list)
+    """One for each item, exactly as sent."""
+    places: list[int] = field(default_factory=list)
+    """Where each was sent first."""
+
+    def place(self, item: SubRequest, member: str) -> str:
+        return f"/{self.places[item.index]}"
 
 
 class AggregatorDialect(JSONDialect):
@@ -40,11 +46,13 @@ class AggregatorDialect(JSONDialect):
 
     def decode(self, head: Head, body: bytes, settings: Settings) -> Batch:
         routes = self.counted(read_json(_routes, body), settings)
-        names = list(dict.fromkeys(routes))
-        return AggregatorBatch([SubRequest(index, "GET", route, []) for index, route in enumerate(names)], names=names)
+        first = {route: place for place, route in reversed(list(enumerate(routes)))}
+        once = list(dict.fromkeys(routes))
+        items = [SubRequest(index, "GET", route, []) for index, route in enumerate(once)]
+        return AggregatorBatch(items, routes=once, places=[first[route] for route in once])
 
     def encoder(self, head: Head, batch: Batch, settings: Settings) -> Encoder:
-        return AggregatorEncoder(batch.names if isinstance(batch, AggregatorBatch) else [item.target for item in batch.items])
+        return AggregatorEncoder(batch.routes if isinstance(batch, AggregatorBatch) else [item.target for item in batch.items])
 
     def write(self, requests: Sequence[SubRequest]) -> tuple[Headers, bytes]:
         for request in requests:
@@ -63,19 +71,19 @@ class AggregatorDialect(JSONDialect):
 class AggregatorEncoder(Splicer):
     """Writes a member of the object for each item, under its route as it was sent."""
 
-    def __init__(self, names: list[str]) -> None:
+    def __init__(self, routes: list[str]) -> None:
         super().__init__(b"{", b"}")
-        self._names = names
+        self._routes = routes
 
     def pieces(self, done: list[Done]) -> bytes:
         return b",".join([self._member(request, answer) for unit, answers in done for request, answer in zip(unit, answers, strict=True)])
 
     def _member(self, request: SubRequest, answer: SubResponse) -> bytes:
-        name = encode(self._names[request.index]) + b":"
+        name = encode(self._routes[request.index]) + b":"
         if answer.kind == "json" and _is_json(answer.body):
             return name + answer.body
         text = None if answer.kind == "binary" else text_of(answer.body)
-        return name + encode(base64_of(answer.body) if text is None else text)
+        return name + encode(base64_of(answer.body) if text is None or "\0" in text else text)
 
 
 def _is_json(body: bytes) -> bool:

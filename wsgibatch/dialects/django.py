@@ -138,10 +138,10 @@ class DjangoEncoder(Splicer):
             # Whole microseconds; round() costs several times as much.
             headers[self._duration] = answer.duration // 1e-6 / 1e6
         try:
-            if answer.kind != "binary" or not answer.body:
-                return _Answer(answer.status, answer.reason, headers, answer.body.decode())
+            if (answer.kind != "binary" or not answer.body) and "\0" not in (text := answer.body.decode()):
+                return _Answer(answer.status, answer.reason, headers, text)
         except UnicodeDecodeError:
-            # Called text, but in no encoding that JSON could carry.
+            # Called text, but it is none.
             pass
         return _EncodedAnswer(answer.status, answer.reason, headers, base64_of(answer.body))
 

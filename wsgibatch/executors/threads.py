@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 
 from ..model import Answers, Done, Unit
 from ..protocols import Call, Lane
@@ -53,7 +53,7 @@ class ThreadsLane:
         self._call, self._start = call, start
         self._context = copy_context()
         self._waiting: deque[Unit] = deque()
-        self._done: SimpleQueue[list[Done]] = SimpleQueue()
+        self._done: SimpleQueue[list[Done] | BaseException] = SimpleQueue()
         # A token for each puller that may still be started; taking one from a deque is atomic.
         self._places = deque([None] * helpers)
 
@@ -62,12 +62,10 @@ class ThreadsLane:
         self._recruit()
 
     def wait(self) -> list[Done]:
-        done = burst(self._waiting, self._run)
-        while True:
-            try:
-                done += self._done.get(block=not done)
-            except Empty:
-                return done
+        done = burst(self._waiting, self._run) or self._done.get()
+        if isinstance(done, BaseException):
+            raise done
+        return done
 
     def close(self) -> None:
         self._waiting.clear()
@@ -90,6 +88,12 @@ class ThreadsLane:
         return True
 
     def _pull(self) -> None:
+        try:
+            self._empty()
+        except BaseException as error:
+            self._done.put(error)
+
+    def _empty(self) -> None:
         while True:
             self._recruit()
             done = burst(self._waiting, self._run)

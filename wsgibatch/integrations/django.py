@@ -75,7 +75,7 @@ def check(app_configs: object, **kwargs: object) -> list[checks.CheckMessage]:
     hint = "Give batches another path (WSGIBATCH), or take the view out of the URLconf."
     return [
         checks.Warning(f"A POST to {path} is a batch and never reaches the view {view}.", hint=hint, id="wsgibatch.W001")
-        for path in sorted(endpoint.paths.exact)
+        for path in sorted(path.encode("latin-1").decode() for path in endpoint.paths.exact)
         if (view := _view_at(path))
     ]
 
@@ -121,7 +121,7 @@ def _translated(given: object) -> dict[str, Any]:
         if name not in known:
             raise ConfigError(f"BATCH_REQUESTS: there is no setting {name!r} {nearest(name, known)}")
     for name in old.headers_to_include:
-        if name not in template({name: ""}, (), False):
+        if name not in template({name: ""}, Settings(), False):
             raise ConfigError(f"HEADERS_TO_INCLUDE: items do not take over {name!r} from the batch: leave it out, or name it in keep_environ")
     if old.default_content_type != "application/json":
         raise ConfigError("DEFAULT_CONTENT_TYPE: a body without Content-Type is application/json; another type has to stand in the item")
