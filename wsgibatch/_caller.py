@@ -62,11 +62,9 @@ class Caller:
                 answer = validated(response.status, response.headers, body, item.method)
         except BaseException as error:
             answer = self._failed(item, error)
-        if self._after is not None:
-            answer = self._followed(item, answer)
         answer.started = started - self._received
         answer.duration = perf_counter() - started
-        return answer
+        return answer if self._after is None else self._followed(item, answer)
 
     def _asked(self, item: SubRequest, environ: dict[str, Any]) -> SubResponse | None:
         """What ``before_item`` answers in the app's place, if it does."""

@@ -4,13 +4,14 @@
 Until ``Start`` is yielded a batch can be refused, and nothing has run; from there on nothing raises.
 """
 
+import logging
 from collections.abc import Generator, Iterator
 from typing import Any, TypeAlias
 
 from msgspec import Struct
 
 from . import _lookup, dialects, executors
-from ._log import log_batch, log_items, log_refusal
+from ._log import batch_log, log_batch, log_items, log_refusal
 from ._plan import make_plan
 from ._run import Run
 from ._target import BatchPaths
@@ -166,16 +167,16 @@ class Tally:
     """What the end of a batch tells of its items."""
 
     def __init__(self) -> None:
+        self._told = batch_log.isEnabledFor(logging.INFO)
         self.failed = 0
+        """Counted only where somebody is told."""
         self.times: list[tuple[float, float]] = []
 
     def count(self, done: list[Done]) -> None:
         """These units have been written."""
         log_items(done)
-        for _, answers in done:
-            for answer in answers:
-                if answer.status >= 400:
-                    self.failed += 1
+        if self._told:
+            self.failed += sum(answer.status >= 400 for _, answers in done for answer in answers)
         missing = SHOWN - len(self.times)
         if missing > 0:
             self.times += [(answer.started, answer.duration) for _, answers in done[:missing] for answer in answers][:missing]

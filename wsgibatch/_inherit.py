@@ -55,6 +55,10 @@ _NOT_INHERITED = frozenset(
         "HTTP_TRAILER",
         "HTTP_TRANSFER_ENCODING",
         "HTTP_UPGRADE",
+        # Some proxies say here what the url of the batch was.
+        "HTTP_X_ORIGINAL_URI",
+        "HTTP_X_ORIGINAL_URL",
+        "HTTP_X_REWRITE_URL",
     }
 )
 _NOT_INHERITED_PREFIXES = ("HTTP_CONTENT_", "HTTP_IF_", "HTTP_PROXY", "HTTP_SEC_WEBSOCKET_", "HTTP_X_HTTP_METHOD", "HTTP_X_METHOD_OVERRIDE")
@@ -65,9 +69,11 @@ _DROPPED = frozenset(
     {
         "accept-encoding",
         "cf-connecting-ip",
+        "client-ip",
         "connection",
         "expect",
         "fastly-client-ip",
+        "fly-client-ip",
         "forwarded",
         "host",
         "http2-settings",
@@ -84,13 +90,16 @@ _DROPPED = frozenset(
         "x-http-method",
         "x-http-method-override",
         "x-method-override",
-        "x-original-url",
         "x-real-ip",
         "x-rewrite-url",
         "x-script-name",
     }
 )
-_DROPPED_PREFIXES = ("proxy", "remote-", "sec-", "ssl-", "x-forwarded", "x-remote-", "x-ssl-")
+_DROPPED_PREFIXES = (
+    *("proxy", "remote-", "sec-", "ssl-", "x-forwarded", "x-remote-", "x-ssl-"),
+    # Of proxies that sign in users, or tell where a client is.
+    *("x-amzn-oidc-", "x-auth-request-", "x-azure-", "x-envoy-", "x-goog-", "x-original-", "x-originating-"),
+)
 
 _PRINCIPAL = frozenset({"authorization", "cookie"})
 
@@ -102,13 +111,12 @@ _LONGEST = 64
 def template(environ: dict[str, Any], settings: Settings, concurrent: bool) -> dict[str, Any]:
     """What every item of the batch in *environ* has in its own environ; copied for each, then completed."""
     made = {key: environ[key] for key in (*_KEPT, *settings.keep_environ) if key in environ}
-    named = _named_by_connection(environ.get("HTTP_CONNECTION", ""), settings)
     for key, value in environ.items():
-        if key.startswith("HTTP_"):
-            if key not in _NOT_INHERITED and key not in named and not key.startswith(_NOT_INHERITED_PREFIXES):
-                made[key] = value
-        elif key.startswith("SSL_"):
+        inherited = _inherited.get(key)
+        if _learnt(key) if inherited is None else inherited:
             made[key] = value
+    for key in _named_by_connection(environ["HTTP_CONNECTION"], settings) if "HTTP_CONNECTION" in environ else ():
+        made.pop(key, None)
     if concurrent:
         made["wsgi.multithread"] = True
     made["wsgi.run_once"] = False
@@ -116,6 +124,18 @@ def template(environ: dict[str, Any], settings: Settings, concurrent: bool) -> d
     # The server's own wrapper may hand the file to the client's socket.
     made["wsgi.file_wrapper"] = FileWrapper
     return made
+
+
+_inherited: dict[str, bool] = {}
+"""A bounded memory: is a key of the outer environ a header that items inherit?"""
+
+
+def _learnt(key: str) -> bool:
+    header = key.startswith("HTTP_") and key not in _NOT_INHERITED and not key.startswith(_NOT_INHERITED_PREFIXES)
+    inherited = header or key.startswith("SSL_")
+    if len(_inherited) < _MEMORY and len(key) <= _LONGEST:
+        _inherited[key] = inherited
+    return inherited
 
 
 def _named_by_connection(value: str, settings: Settings) -> set[str]:

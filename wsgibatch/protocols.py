@@ -18,8 +18,9 @@ class Shape(Protocol):
     members: frozenset[str] | None
     """The names in an outer object; None for a list."""
 
-    def first(self, member: str = "") -> object:
-        """The first element of the outer list, or of the list in *member* of an outer object, decoded; None when there is none."""
+    @property
+    def first(self) -> object:
+        """The first element of an outer list, decoded; None when there is none."""
 
 
 class Encoder(Protocol):
@@ -57,6 +58,9 @@ class Recogniser(Protocol):
 
 class Dialect(Recogniser, Protocol):
     """A wire format of batches: the server's half, and the client's."""
+
+    shape: str
+    """What a batch looks like, in a word or two, for who sent something else."""
 
     def recognises(self, media_type: str, body: Shape) -> bool:
         """For ``auto``: is this batch written in this dialect, as far as a glance tells?"""

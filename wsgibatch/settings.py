@@ -145,7 +145,8 @@ def _checked(info: FieldInfo, value: Any) -> Any:
     try:
         return msgspec.convert(value, info.type)
     except msgspec.ValidationError as error:
-        raise ConfigError(f"{info.name}: {error}") from None
+        words = [word for word in _bare(info.type) if isinstance(word, str)]
+        raise ConfigError(f"{info.name}: {value!r} is none of {', '.join(words)}" if words else f"{info.name}: {error}") from None
 
 
 def _check_together(settings: Settings) -> None:

@@ -40,6 +40,8 @@ class BatchMiddleware:
     def __init__(self, app: WSGIApp, settings: Settings | None = None, **overrides: Any) -> None:
         if settings is not None and not isinstance(settings, Settings):
             raise ConfigError(f"settings: {settings!r} is no wsgibatch.Settings; give single settings as keywords")
+        if not callable(app):
+            raise ConfigError(f"app: {app!r} is no WSGI app, since it cannot be called")
         self.app = app
         self.settings = (settings or Settings()).replace(**overrides)
         self._endpoint = Endpoint(self.settings)
@@ -83,28 +85,28 @@ class _Drive:
         answer: Any = None
         try:
             while True:
-                effect = proceed(answer)
+                effect: Any = proceed(answer)
                 proceed, answer = flow.send, None
-                match effect:
-                    case list():
-                        self.chunks += effect
-                    case Spawn():
-                        self._lane.spawn(effect.units)
-                    case Wait():
-                        answer = self._lane.wait()
-                    case Read():
-                        try:
-                            answer = _body_of(self._environ, effect.limit)
-                        except BatchRejected as error:
-                            proceed, answer = flow.throw, error
-                    case Start():
-                        self.status, self.headers = effect.status, effect.headers
-                        if effect.dialect is not None:
-                            self._open_lane(effect.dialect)
-                    case Elapsed():
-                        answer = perf_counter() - self._received
-                    case Finish():
-                        self.headers = self.headers + effect.headers
+                kind = type(effect)
+                if kind is list:
+                    self.chunks += effect
+                elif kind is Spawn:
+                    self._lane.spawn(effect.units)
+                elif kind is Wait:
+                    answer = self._lane.wait()
+                elif kind is Read:
+                    try:
+                        answer = _body_of(self._environ, effect.limit)
+                    except BatchRejected as error:
+                        proceed, answer = flow.throw, error
+                elif kind is Start:
+                    self.status, self.headers = effect.status, effect.headers
+                    if effect.dialect is not None:
+                        self._open_lane(effect.dialect)
+                elif kind is Elapsed:
+                    answer = perf_counter() - self._received
+                elif kind is Finish:
+                    self.headers = self.headers + effect.headers
         except StopIteration:
             pass
         finally:

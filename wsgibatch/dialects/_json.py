@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from functools import cached_property
 from typing import Any, Self, TypeVar
 
 import msgspec
@@ -96,12 +97,16 @@ def json_pointer(place: str) -> str:
     return "".join("/" + (name or index) for name, index in re.findall(r"\.([^.\[]+)|\[(\d+)\]", place.partition("[...]")[0]))
 
 
-def text_of(body: bytes) -> str | None:
-    """*body* as text, or None when it is no UTF-8."""
+def text_of(answer: SubResponse) -> str | None:
+    """The body of *answer* as text, or None when it has to travel as base64."""
+    if answer.kind == "binary" and answer.body:
+        return None
     try:
-        return body.decode()
+        text = answer.body.decode()
     except UnicodeDecodeError:
         return None
+    # What holds a NUL is called text by mistake.
+    return text if answer.kind == "json" or "\0" not in text else None
 
 
 def base64_of(body: bytes) -> str:
@@ -159,25 +164,25 @@ class Shape:
 
     def __init__(self, body: bytes) -> None:
         self._text = ""
-        self._lists: dict[str, msgspec.Raw] = {}
         self.members: frozenset[str] | None = None
         """The names of an outer object; None for a list."""
         if body.lstrip()[:1] == b"{":
-            self._lists = read_json(_OBJECT, body)
-            self.members = frozenset(self._lists)
+            outer = read_json(_OBJECT, body)
+            self.members = frozenset(outer)
         else:
             self._text = _decoded(body)
 
-    def first(self, member: str = "") -> object:
-        """The first element of the outer list, or of the list that *member* of an outer object holds; None when there is none."""
-        text = _decoded(bytes(self._lists[member])) if member else self._text
+    @cached_property
+    def first(self) -> object:
+        """The first element of an outer list; None when there is none."""
+        text = self._text
         start = _LIST.match(text)
         if start is None or text.startswith("]", start.end()):
             return None
         try:
             return _SCANNER.raw_decode(text, start.end())[0]
         except (ValueError, RecursionError) as error:
-            raise BadBatch(f"The body is no JSON: {error}.", f"/{member}" if member else "") from None
+            raise BadBatch(f"The body is no JSON: {error}.") from None
 
 
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -186,7 +191,7 @@ _LIST = re.compile(r"[ \t\n\r]*\[[ \t\n\r]*")
 
 
 def _decoded(body: bytes) -> str:
-    text = text_of(body)
-    if text is None:
-        raise BadBatch("The body is no JSON in UTF-8.")
-    return text
+    try:
+        return body.decode()
+    except UnicodeDecodeError as error:
+        raise BadBatch(f"The body is no JSON in UTF-8: {_reason(error)}.") from None

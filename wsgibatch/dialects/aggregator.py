@@ -39,10 +39,11 @@ class AggregatorBatch(Batch):
 class AggregatorDialect(JSONDialect):
     """The dialect ``aggregator``."""
 
+    shape = '["/path", ...]'
     loose_types = frozenset({"", "text/plain", "application/x-www-form-urlencoded"})
 
     def recognises(self, media_type: str, body: Shape) -> bool:
-        return body.members is None and isinstance(body.first(), str)
+        return body.members is None and isinstance(body.first, str)
 
     def decode(self, head: Head, body: bytes, settings: Settings) -> Batch:
         routes = self.counted(read_json(_routes, body), settings)
@@ -82,18 +83,19 @@ class AggregatorEncoder(Splicer):
         name = encode(self._routes[request.index]) + b":"
         if answer.kind == "json" and _is_json(answer.body):
             return name + answer.body
-        text = None if answer.kind == "binary" else text_of(answer.body)
-        return name + encode(base64_of(answer.body) if text is None or "\0" in text else text)
+        text = text_of(answer)
+        return name + encode(base64_of(answer.body) if text is None else text)
 
 
 def _is_json(body: bytes) -> bool:
     """Can *body* stand in a JSON text as it is? One that cannot would break the whole answer."""
     try:
         _any.decode(body)
-    except (msgspec.DecodeError, RecursionError):
+        # Raw checks the grammar, not the encoding.
+        body.isascii() or body.decode()
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return False
-    # Raw checks the grammar, not the encoding.
-    return body.isascii() or text_of(body) is not None
+    return True
 
 
 def _response(body: bytes) -> SubResponse:

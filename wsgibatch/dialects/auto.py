@@ -25,4 +25,5 @@ class AutoDialect(JSONRecogniser):
             return self._known[found[0]]
         if found:
             raise BadBatch(f"The batch could be {' or '.join(found)}: post it where that dialect is configured by name.")
-        raise BadBatch(f"The batch has the shape of no dialect that is told by its shape ({', '.join(self._known)}).")
+        shapes = "; ".join(f"{word}: {dialect.shape}" for word, dialect in self._known.items())
+        raise BadBatch(f"The body has the shape of no dialect that is known here ({shapes}).")

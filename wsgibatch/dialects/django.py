@@ -18,7 +18,7 @@ from ..errors import BadBatch
 from ..model import Batch, Done, Head, Headers, SubRequest, SubResponse
 from ..protocols import Encoder, Shape
 from ..settings import Settings
-from ._json import JSONDialect, Splicer, as_object, base64_of, encode, from_object, headers_of, read_json
+from ._json import JSONDialect, Splicer, as_object, base64_of, encode, from_object, headers_of, read_json, text_of
 
 DURATION = "batch_requests.duration"
 """The member of an item's headers that tells its duration, in seconds, as a JSON number."""
@@ -88,10 +88,12 @@ class DjangoBatch(Batch):
 class DjangoDialect(JSONDialect):
     """The dialect ``django``."""
 
+    shape = '[{"method", "url", ...}, ...] or {"batch": [...]}'
+
     def recognises(self, media_type: str, body: Shape) -> bool:
         if body.members is not None:
             return body.members == {"batch"}
-        first = body.first()
+        first = body.first
         return isinstance(first, dict) and {"url", "method"} <= first.keys()
 
     def decode(self, head: Head, body: bytes, settings: Settings) -> DjangoBatch:
@@ -129,21 +131,20 @@ class DjangoEncoder(Splicer):
         self._duration = duration
 
     def pieces(self, done: list[Done]) -> bytes:
+        pieces: list[_Answer] = []
+        for _, answers in done:
+            for answer in answers:
+                headers = headers_of(answer)
+                if self._duration is not None:
+                    # Whole microseconds; round() costs several times as much.
+                    headers[self._duration] = answer.duration // 1e-6 / 1e6
+                text = text_of(answer)
+                if text is None:
+                    pieces.append(_EncodedAnswer(answer.status, answer.reason, headers, base64_of(answer.body)))
+                else:
+                    pieces.append(_Answer(answer.status, answer.reason, headers, text))
         # One call for the whole list costs less than one for each; the brackets around it are cut off.
-        return encode([self._answer(answer) for _, answers in done for answer in answers])[1:-1]
-
-    def _answer(self, answer: SubResponse) -> _Answer:
-        headers = headers_of(answer)
-        if self._duration is not None:
-            # Whole microseconds; round() costs several times as much.
-            headers[self._duration] = answer.duration // 1e-6 / 1e6
-        try:
-            if (answer.kind != "binary" or not answer.body) and "\0" not in (text := answer.body.decode()):
-                return _Answer(answer.status, answer.reason, headers, text)
-        except UnicodeDecodeError:
-            # Called text, but it is none.
-            pass
-        return _EncodedAnswer(answer.status, answer.reason, headers, base64_of(answer.body))
+        return encode(pieces)[1:-1]
 
 
 def _read(body: bytes) -> Any:
