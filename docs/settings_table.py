@@ -9,7 +9,7 @@ from msgspec.structs import FieldInfo, fields
 from wsgibatch import Settings
 
 README = Path(__file__).parent.parent / "README.rst"
-START, END = ".. settings: start\n\n", "\n.. settings: end"
+START, END = ".. settings: start\n\n", ".. settings: end\n"
 
 
 def table() -> str:
@@ -23,8 +23,11 @@ def table() -> str:
 
 def replaced(text: str) -> str:
     """*text* with the table of now between its marks."""
-    before, _, rest = text.partition(START)
-    return before + START + table() + END + rest.partition(END)[2]
+    before, start, rest = text.partition(START)
+    _, end, after = rest.partition(END)
+    if not (start and end):
+        raise ValueError(f"the marks {START!r} and {END!r} are not both there")
+    return f"{before}{start}{table()}\n{end}{after}"
 
 
 def _row(info: FieldInfo) -> tuple[str, str, str]:

@@ -3,11 +3,20 @@
 import json
 import re
 import runpy
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+import requests
 from flask import Flask
 from flask.testing import FlaskClient
+from webtest import TestApp
+
+from tests.apps import show
+from tests.servers.run import gunicorn
+from wsgibatch import BatchMiddleware
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.rst").read_text()
@@ -28,7 +37,7 @@ def test_the_table_of_settings_is_the_declaration() -> None:
 
 def test_the_lines_for_flask_work_as_they_stand() -> None:
     names: dict[str, Any] = {"__name__": "shop"}
-    exec(block("**Flask.**"), names)  # noqa: S102 - the README's own lines
+    exec(block("**Flask**"), names)  # noqa: S102 - the README's own lines
     app: Flask = names["app"]
     client: FlaskClient = app.test_client()
 
@@ -37,6 +46,76 @@ def test_the_lines_for_flask_work_as_they_stand() -> None:
     assert json.loads(answer.get_json()[0]["body"]) == {"hello": "bob"}
 
 
+def test_the_answer_to_the_batch_is_as_it_is_shown() -> None:
+    names: dict[str, Any] = {"__name__": "shop"}
+    exec(block("**Flask**"), names)  # noqa: S102 - the README's own lines
+    command, _, shown = block("A batch to it").partition("\n")
+    sent = re.search(r"-d '(.*)'", command)
+    assert sent is not None
+
+    answer = names["app"].test_client().post("/batch", data=sent[1], content_type="application/json")
+
+    duration = r'"batch_requests.duration":[0-9.e-]+'
+    assert re.sub(duration, "", answer.text) == re.sub(duration, "", re.sub(r"\n +", "", shown).strip())
+
+
+def test_the_hook_works_as_it_stands() -> None:
+    names: dict[str, Any] = {"BatchMiddleware": BatchMiddleware, "app": show}
+    exec(block("One that raises"), names)  # noqa: S102 - the README's own lines
+    sent = [{"method": "GET", "url": "/reports/1"}, {"method": "GET", "url": "/text"}]
+
+    answer = TestApp(names["app"]).post_json("/batch", sent)
+
+    assert [item["status_code"] for item in answer.json] == [403, 200]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A fresh Django project with the README's lines in it."""
+    subprocess.run([sys.executable, "-m", "django", "startproject", "shop", "."], cwd=tmp_path, check=True)
+    lines = block("**Django**")
+    wsgi, settings = tmp_path / "shop" / "wsgi.py", tmp_path / "shop" / "settings.py"
+    opening = "import os\nos.environ.setdefault('DJANGO_SETTINGS_MODULE', 'shop.settings')\n"
+    factory = "\n\ndef make_app(global_conf):\n    return get_wsgi_application()\n"
+    wsgi.write_text(opening + lines + factory)
+    settings.write_text(settings.read_text() + block("optionally in the settings::\n\n"))
+    return tmp_path
+
+
+def test_the_lines_for_django_work_as_they_stand(project: Path) -> None:
+    subprocess.run([sys.executable, "manage.py", "check", "--fail-level", "WARNING"], cwd=project, check=True)
+
+    with gunicorn("shop.wsgi:application", cwd=project) as base:
+        assert statuses(base + "/batch", ["/admin/login/", "/missing"]) == [200, 404]
+
+
+def test_the_lines_of_the_ini_file_work_for_a_django_project(project: Path) -> None:
+    (project / "shop.ini").write_text(block("**An ini file**").replace("shop:make_app", "shop.wsgi:make_app"))
+
+    with gunicorn("--paste", "shop.ini", cwd=project) as base:
+        assert statuses(base + "/api/batch", ["/admin/login/", "/missing"]) == [200, 404]
+
+
+def test_the_lines_of_the_ini_file_work_as_they_stand(tmp_path: Path) -> None:
+    (tmp_path / "shop.ini").write_text(block("**An ini file**"))
+    (tmp_path / "shop.py").write_text(block("**Flask**").replace("Batch(app)", "") + "\n\ndef make_app(global_conf):\n    return app\n")
+
+    with gunicorn("--paste", "shop.ini", cwd=tmp_path) as base:
+        assert statuses(base + "/batch", ["/hello/bob", "/missing"]) == [200, 404]
+
+
+def statuses(url: str, paths: list[str]) -> list[int]:
+    """The statuses of a batch that gets *paths*."""
+    batch = [{"method": "GET", "url": path} for path in paths]
+    return [item["status_code"] for item in requests.post(url, json=batch, timeout=30).json()]
+
+
 def test_the_test_command_is_what_continuous_integration_runs() -> None:
-    assert block("Run the tests").strip().startswith("python3 -m venv .venv && ")
-    assert "README.rst" in (ROOT / ".ci" / "run").read_text()
+    script = (ROOT / ".ci" / "run").read_text()
+    extracted = re.search(r"command=\$\((awk .*)\)", script)
+    assert extracted is not None
+
+    command = subprocess.run(["bash", "-c", extracted[1]], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+
+    assert command.strip() == block("Run the tests").strip()
+    assert command.endswith("/tox\n")
