@@ -748,3 +748,26 @@ def test_a_unit_of_several_items_is_answered_in_its_order() -> None:
     caller = Caller(app, environ_of(), DjangoDialect(), Settings(), concurrent=False, received=perf_counter())
 
     assert [answer.body for answer in caller.call(tuple(got(f"/{index}") for index in range(5)))] == [b"/0", b"/1", b"/2", b"/3", b"/4"]
+
+
+def test_names_that_differ_in_case_alone_are_told_apart_whenever_they_were_seen_first() -> None:
+    asked(answering(headers=[("X-Respelt", "1")]))
+    asked(answering(headers=[("x-respelt", "1")]))
+
+    assert asked(answering(headers=[("X-Respelt", "1"), ("x-respelt", "2")])).respelt
+
+
+def test_a_text_in_another_charset_is_binary_unless_it_is_ascii() -> None:
+    latin = [("Content-Type", "text/plain; charset=iso-8859-1")]
+
+    assert asked(answering(headers=list(latin), body=[b"plain"])).kind == "text"
+    assert asked(answering(headers=list(latin), body=["gr\xfc\xdfe".encode()])).kind == "binary"
+
+
+def test_a_status_of_a_kind_of_its_own_changes_nothing_for_others() -> None:
+    class Odd(str):
+        def __str__(self) -> str:
+            return "200 OK"
+
+    assert asked(answering(Odd("500 Poison"))).status == 500
+    assert asked(answering("200 OK")).status == 200

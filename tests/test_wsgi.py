@@ -1,15 +1,18 @@
 import io
 import json
+import logging
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from webtest import TestApp
 
 from tests.apps import mirror, show
 from tests.gateway import environ_of, get, post, problem, send, shown
-from wsgibatch import BatchMiddleware, ConfigError, Settings
+from wsgibatch import BatchMiddleware, ConfigError, Settings, SubRequest, SubResponse
 from wsgibatch.dialects.django import DjangoDialect
 from wsgibatch.executors.sequential import SequentialExecutor
 
@@ -588,3 +591,131 @@ def test_a_dialect_and_an_executor_may_be_objects_or_references() -> None:
     for dialect in (DjangoDialect(), DjangoDialect, "wsgibatch.dialects.django:DjangoDialect"):
         for executor in (SequentialExecutor(Settings()), SequentialExecutor, "wsgibatch.executors.sequential:SequentialExecutor"):
             assert post(BatchMiddleware(show, dialect=dialect, executor=executor), [get("/text")]).statuses == [200]
+
+
+# --- what is left behind
+
+
+class Lane:
+    """Runs nothing, and knows whether it was closed."""
+
+    def __init__(self) -> None:
+        self.closed = False
+
+    def spawn(self, units: object) -> None:
+        self.units = units
+
+    def wait(self) -> list[Any]:
+        raise OSError("the executor broke")
+
+    def close(self) -> None:
+        self.closed = True
+
+
+class Broken:
+    """An executor whose lanes break."""
+
+    concurrent = False
+
+    def __init__(self) -> None:
+        self.lane = Lane()
+
+    def open(self, call: object) -> Lane:
+        return self.lane
+
+    def close(self) -> None:
+        """There is nothing to give back."""
+
+
+def test_a_lane_is_closed_even_when_it_breaks() -> None:
+    executor = Broken()
+
+    with pytest.raises(OSError, match="the executor broke"):
+        TestApp(BatchMiddleware(show, executor=executor)).post_json("/batch", ["/text"])
+
+    assert executor.lane.closed
+
+
+@pytest.mark.parametrize(
+    ("settings", "sentence"),
+    [
+        ({"executor": 42}, "executor: 42 is no executor"),
+        ({"executor": ThreadPoolExecutor}, "executor: .*ThreadPoolExecutor"),
+        ({"dialect": object()}, "dialect: .* is no dialect"),
+        ({"dialect": "json:loads"}, "dialect: 'json:loads' cannot be called"),
+        ({"path": "*?"}, "path: .* one parameter"),
+        ({"path": "/batch?a=1&b=2"}, "path: .* one parameter"),
+        ({"path": "/%24batch"}, "path: .* decoded and resolved"),
+        ({"deny_paths": ["/x/../admin"]}, "deny_paths: .* decoded and resolved: '/admin'"),
+        ({"deny_paths": "/admin, /private"}, "deny_paths: .* give a list"),
+        ({"duration_header": "Content-Length"}, "duration_header: Content-Length means something else"),
+        ({"deny_headers": ["X_User"]}, "deny_headers: 'X_User'"),
+        ({"keep_environ": ["CONTENT_LENGTH"]}, "keep_environ: CONTENT_LENGTH"),
+        ({"methods": []}, "methods: at least one"),
+        ({"add_prefix": "/a?b"}, "add_prefix: .* plain path"),
+        ({"order": "parallel"}, "order: 'parallel' is none of barrier, free, sequential"),
+    ],
+)
+def test_what_could_not_work_is_refused_at_the_start(settings: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        BatchMiddleware(show, **settings)
+
+
+@pytest.mark.parametrize(("app", "settings"), [(None, None), (show, {"path": "/batch"}), (show, "/batch")])
+def test_what_is_no_app_or_no_settings_is_refused_at_the_start(app: Any, settings: Any) -> None:
+    with pytest.raises(ConfigError):
+        BatchMiddleware(app, settings)
+
+
+def test_a_log_that_fails_takes_no_answer_with_it(capfd: pytest.CaptureFixture[str]) -> None:
+    def refuse(record: logging.LogRecord) -> bool:
+        raise RuntimeError("the log is full")
+
+    log = logging.getLogger("wsgibatch")
+    log.addFilter(refuse)
+    try:
+        answer = TestApp(BatchMiddleware(show)).post_json("/batch", [{"method": "GET", "url": url} for url in ("/raise", "/text")])
+    finally:
+        log.removeFilter(refuse)
+
+    assert [item["status_code"] for item in answer.json] == [500, 200]
+    assert "the log is full" in capfd.readouterr().err
+
+
+def test_a_hook_cannot_move_an_answer_to_another_item() -> None:
+    def swap(request: SubRequest, environ: dict[str, Any]) -> None:
+        request.index = 1 - request.index
+
+    sent = [{"method": "GET", "url": url} for url in ("/bin", "/text")]
+
+    answer = TestApp(BatchMiddleware(show, before_item=swap)).post_json("/batch", sent)
+
+    assert [item["headers"]["Content-Type"] for item in answer.json] == ["image/png", "text/plain; charset=utf-8"]
+
+
+def test_the_hook_after_an_item_sees_failures_and_durations() -> None:
+    seen: list[tuple[int, bool]] = []
+
+    def look(request: SubRequest, response: SubResponse) -> None:
+        seen.append((response.status, response.duration > 0))
+
+    sent = [{"method": "GET", "url": url} for url in ("/raise", "/text", "/batch")]
+    TestApp(BatchMiddleware(show, after_item=look)).post_json("/batch", sent)
+
+    assert seen == [(500, True), (200, True)]
+
+
+def test_the_head_of_an_item_has_a_limit() -> None:
+    headers = {f"X-{number}": "x" * 1000 for number in range(70)}
+
+    answer = TestApp(BatchMiddleware(show)).post_json("/batch", [{"method": "GET", "url": "/text", "headers": headers}], status=413)
+
+    assert answer.json["pointer"] == "/0/headers"
+
+
+def test_a_skipped_member_has_to_be_utf_8_too() -> None:
+    body = b'[{"url":"/text","method":"GET","x":"\xff"}]'
+
+    answer = TestApp(BatchMiddleware(show, dialect="django")).post("/batch", body, content_type="application/json", status=400)
+
+    assert answer.json["code"] == "bad-batch"

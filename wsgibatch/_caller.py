@@ -73,12 +73,15 @@ class Caller:
         return None if answer is None else self._checked(answer, item)
 
     def _followed(self, item: SubRequest, answer: SubResponse) -> SubResponse:
-        """*answer* after ``after_item``, which may change it."""
+        """*answer* after ``after_item``, which may change it but not when it came."""
+        started, duration = answer.started, answer.duration
         try:
             self._after(copy(item), answer)
-            return self._checked(answer, item)
+            answer = self._checked(answer, item)
         except BaseException as error:
-            return self._failed(item, error)
+            answer = self._failed(item, error)
+        answer.started, answer.duration = started, duration
+        return answer
 
     def _checked(self, answer: Any, item: SubRequest) -> SubResponse:
         """What a hook answered or changed, validated as the app's answer is."""

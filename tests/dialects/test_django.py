@@ -9,7 +9,7 @@ from hypothesis import given
 from tests import strategies
 from tests.apps import IMAGE, mirror, show
 from tests.gateway import get, post, shown
-from wsgibatch import BadBatch, BatchMiddleware, Head, Settings, SubRequest, TooManyItems
+from wsgibatch import BadBatch, Batch, BatchMiddleware, Head, Settings, SubRequest, SubResponse, TooManyItems
 from wsgibatch.dialects.django import DjangoDialect
 
 HEAD = Head(path="/batch", mount="", host="h", scheme="http", media_type="application/json", parameters={})
@@ -205,3 +205,20 @@ def test_headers_and_bodies_arrive_as_they_were_written(headers: list[tuple[str,
     assert arrived["body"].encode("latin-1").decode() == body
     for name, sent in headers:
         assert arrived["HTTP_" + name.upper().replace("-", "_")] == sent.strip(" \t")
+
+
+def test_an_empty_answer_of_a_binary_type_is_an_empty_string() -> None:
+    encoder = DjangoDialect().encoder(HEAD, Batch([]), Settings(durations=False))
+
+    [item] = json.loads(encoder.units([((SubRequest(0, "HEAD", "/", []),), (SubResponse(200, "OK", [], b"", "binary"),))]) + encoder.end())
+
+    assert item["body"] == ""
+    assert "body_encoding" not in item
+
+
+def test_text_with_a_nul_is_base64() -> None:
+    encoder = DjangoDialect().encoder(HEAD, Batch([]), Settings(durations=False))
+
+    [item] = json.loads(encoder.units([((SubRequest(0, "GET", "/", []),), (SubResponse(200, "OK", [], b"a\0", "text"),))]) + encoder.end())
+
+    assert (item["body"], item["body_encoding"]) == ("YQA=", "base64")

@@ -4,6 +4,7 @@ import base64
 import json
 import re
 from functools import cached_property
+from http import HTTPStatus
 from typing import Any, Self, TypeVar
 
 import msgspec
@@ -64,7 +65,7 @@ class JSONDialect(JSONRecogniser):
 
 def problem(status: int, code: str, detail: str, **members: object) -> bytes:
     """A problem document (RFC 9457)."""
-    return encode({"type": "about:blank", "status": status, "code": code, "detail": detail, **members})
+    return encode({"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "code": code, "detail": detail, **members})
 
 
 def read_json(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
