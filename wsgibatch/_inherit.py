@@ -84,12 +84,19 @@ _DROPPED = frozenset(
         "trailer",
         "true-client-ip",
         "upgrade",
+        "x-azure-clientip",
+        "x-azure-socketip",
         "x-client-cert",
         "x-client-ip",
         "x-cluster-client-ip",
         "x-http-method",
         "x-http-method-override",
         "x-method-override",
+        "x-original-for",
+        "x-original-host",
+        "x-original-method",
+        "x-original-uri",
+        "x-original-url",
         "x-real-ip",
         "x-rewrite-url",
         "x-script-name",
@@ -98,7 +105,7 @@ _DROPPED = frozenset(
 _DROPPED_PREFIXES = (
     *("proxy", "remote-", "sec-", "ssl-", "x-forwarded", "x-remote-", "x-ssl-"),
     # Of proxies that sign in users, or tell where a client is.
-    *("x-amzn-oidc-", "x-auth-request-", "x-azure-", "x-envoy-", "x-goog-", "x-original-", "x-originating-"),
+    *("x-amzn-oidc-", "x-auth-request-", "x-envoy-", "x-goog-authenticated-user-", "x-goog-iap-", "x-originating-"),
 )
 
 _PRINCIPAL = frozenset({"authorization", "cookie"})

@@ -1,7 +1,7 @@
 """The batch endpoint in front of a WSGI app: which requests are batches, and the driver that runs their story."""
 
 import warnings
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Container, Generator, Iterable, Sequence
 from time import perf_counter
 from typing import Any
 from urllib.parse import quote
@@ -45,10 +45,11 @@ class BatchMiddleware:
         self.app = app
         self.settings = (settings or Settings()).replace(**overrides)
         self._endpoint = Endpoint(self.settings)
-        self._paths, self._conditional = self._endpoint.paths.exact, bool(self._endpoint.paths.conditions)
+        # What is looked at for each request that is posted, batch or not.
+        self._paths: Container[str] = _Anywhere() if self._endpoint.paths.conditions else self._endpoint.paths.exact
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if environ["REQUEST_METHOD"] == "POST" and (environ.get("PATH_INFO", "") in self._paths or (self._conditional and self._matches(environ))):
+        if environ["REQUEST_METHOD"] == "POST" and environ.get("PATH_INFO", "") in self._paths and self._matches(environ):
             return self._serve(environ, start_response)
         return self.app(environ, start_response)
 
@@ -67,6 +68,13 @@ class BatchMiddleware:
         response = webob.Response(status=drive.status, headerlist=[*drive.headers, ("Content-Length", str(size))], app_iter=body)
         answer: Iterable[bytes] = response(environ, start_response)
         return answer
+
+
+class _Anywhere:
+    """Where batches may be posted that are told by their query."""
+
+    def __contains__(self, path: object) -> bool:
+        return True
 
 
 class _Drive:

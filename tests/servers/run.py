@@ -25,7 +25,11 @@ def running(command: Sequence[str], port: int, cwd: Path | None = None, env: dic
     """Run *command* until the block is left; gives the base url once *port* answers."""
     with (
         tempfile.TemporaryFile("w+") as output,
-        subprocess.Popen(command, cwd=cwd, env={**os.environ, **(env or {})}, stdout=output, stderr=subprocess.STDOUT) as process,
+        # gunicorn keeps a socket there that servers of one user would otherwise take from each other.
+        tempfile.TemporaryDirectory() as runtime,
+        subprocess.Popen(
+            command, cwd=cwd, env={**os.environ, "XDG_RUNTIME_DIR": runtime, **(env or {})}, stdout=output, stderr=subprocess.STDOUT
+        ) as process,
     ):
         try:
             _wait(process, port, output)
