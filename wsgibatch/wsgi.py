@@ -45,11 +45,16 @@ class BatchMiddleware:
         self.app = app
         self.settings = (settings or Settings()).replace(**overrides)
         self._endpoint = Endpoint(self.settings)
-        # What is looked at for each request that is posted, batch or not.
+        # What is looked at for each request, batch or not.
         self._paths: Container[str] = _Anywhere() if self._endpoint.paths.conditions else self._endpoint.paths.exact
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if environ["REQUEST_METHOD"] == "POST" and environ.get("PATH_INFO", "") in self._paths and self._matches(environ):
+        try:
+            near = environ["PATH_INFO"] in self._paths
+        except KeyError:
+            # An empty path may be left out (PEP 3333).
+            near = "" in self._paths
+        if near and environ["REQUEST_METHOD"] == "POST" and self._matches(environ):
             return self._serve(environ, start_response)
         return self.app(environ, start_response)
 
