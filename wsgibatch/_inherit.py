@@ -106,6 +106,8 @@ _DROPPED_PREFIXES = (
     *("proxy", "remote-", "sec-", "ssl-", "x-forwarded", "x-remote-", "x-ssl-"),
     # Of proxies that sign in users, or tell where a client is.
     *("x-amzn-oidc-", "x-auth-request-", "x-envoy-", "x-goog-authenticated-user-", "x-goog-iap-", "x-originating-"),
+    *("x-ms-client-principal", "x-ms-token-", "cf-", "cloudfront-", "tailscale-", "x-consumer-", "x-credential-", "x-authentik-"),
+    *("x-pomerium-", "x-authenticated-", "x-webauth-", "x-appengine-", "x-client-", "client-cert", "x-arr-", "wl-proxy-", "x-vercel-", "x-nf-"),
 )
 
 _PRINCIPAL = frozenset({"authorization", "cookie"})
