@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from tests import strategies
 from wsgibatch import Batch, Head, Settings, SubRequest
 from wsgibatch._paths import resolve
-from wsgibatch._target import BatchPaths, Fault, Targets
+from wsgibatch._target import BatchPaths, Targets
 from wsgibatch._vet import Vetter
 from wsgibatch.dialects.django import DjangoDialect
+from wsgibatch.model import Fault
 
 
 def head_at(mount: str = "", host: str = "shop.example", scheme: str = "http") -> Head:

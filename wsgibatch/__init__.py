@@ -4,15 +4,18 @@ from .errors import (
     BadBatch,
     BatchRejected,
     ConfigError,
+    DependencyCycle,
+    DuplicateId,
     Forbidden,
     LengthRequired,
     NestedBatch,
     TooLarge,
     TooManyItems,
+    UnknownDependency,
     UnknownMediaType,
     WSGIBatchError,
 )
-from .model import Batch, Head, SubRequest, SubResponse
+from .model import Batch, Group, Head, SubRequest, SubResponse
 from .settings import Settings
 from .wsgi import BatchMiddleware
 
@@ -22,7 +25,10 @@ __all__ = (
     "BatchMiddleware",
     "BatchRejected",
     "ConfigError",
+    "DependencyCycle",
+    "DuplicateId",
     "Forbidden",
+    "Group",
     "Head",
     "LengthRequired",
     "NestedBatch",
@@ -31,6 +37,7 @@ __all__ = (
     "SubResponse",
     "TooLarge",
     "TooManyItems",
+    "UnknownDependency",
     "UnknownMediaType",
     "WSGIBatchError",
 )

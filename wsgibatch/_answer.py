@@ -13,8 +13,7 @@ from msgspec import Struct
 
 from ._grammar import DIGITS, TOKEN, VALUE
 from ._log import log_unclosed
-from ._target import Fault
-from .model import Headers, Kind, SubResponse
+from .model import Fault, Headers, Kind, SubResponse
 
 CRASHED = Fault(500, "app-failed", "The app failed to answer this request.")
 SPOILT = Fault(502, "bad-answer", "The app's answer is not valid HTTP.")

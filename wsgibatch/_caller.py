@@ -14,9 +14,8 @@ from typing import Any
 from ._answer import CRASHED, InvalidAnswer, Response, validated
 from ._inherit import MARK, URI_KEYS, template
 from ._log import log_failure
-from ._target import Fault
 from ._vet import answer_in_place
-from .model import Answers, SubRequest, SubResponse, Unit
+from .model import Answers, Fault, SubRequest, SubResponse, Unit
 from .protocols import Dialect
 from .settings import Settings
 

@@ -6,7 +6,7 @@ Until ``Start`` is yielded a batch can be refused, and nothing has run; from the
 
 import logging
 from collections.abc import Generator, Iterator
-from typing import Any, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
 
@@ -19,7 +19,7 @@ from ._timing import BATCH_DURATION, SHOWN, timing_headers
 from ._vet import Vetter, vet_head
 from .errors import BatchRejected, ConfigError
 from .model import Done, Head, Headers, Unit
-from .protocols import Dialect, Executor, Recogniser
+from .protocols import Atomic, Dialect, Executor, Recogniser
 from .settings import Settings
 
 WINDOW = 256
@@ -76,6 +76,8 @@ class Endpoint:
         self.paths = BatchPaths(settings.path)
         self.recogniser: Recogniser = _object("dialect", dialects, settings.dialect)
         self.executor: Executor = _object("executor", executors, settings.executor, settings)
+        atomic = settings.atomic
+        self.atomic: Atomic | Literal["stop"] | None = _lookup.named(atomic) if isinstance(atomic, str) and ":" in atomic else atomic
         self.vet = Vetter(settings, self.paths)
         self.max_body: int = self.recogniser.max_body if settings.max_body is None else settings.max_body
 

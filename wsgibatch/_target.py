@@ -6,10 +6,9 @@ under a path policy.
 """
 
 import re
-from typing import NamedTuple
 
 from ._paths import condition, configured, decoded, folded, is_below, resolve
-from .model import Head
+from .model import Fault, Head
 from .settings import Settings
 
 MAX_TARGET = 8190
@@ -19,14 +18,6 @@ _DEFAULT_PORTS = {"http": "80", "https": "443"}
 _ABSOLUTE = re.compile(r"(?i:(https?)):[/][/]([^/?#\\]*)([/?].*)?\Z")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})|%00")
-
-
-class Fault(NamedTuple):
-    """Why an item is answered without running."""
-
-    status: int
-    code: str
-    detail: str
 
 
 _NO_PATH = Fault(400, "bad-url", "A url begins with one slash, or is an http or https url of this host.")

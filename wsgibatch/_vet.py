@@ -8,9 +8,9 @@ from http import HTTPStatus
 
 from ._grammar import DIGITS, TOKEN, VALUE
 from ._inherit import HeaderNames
-from ._target import MAX_TARGET, BatchPaths, Fault, Targets
+from ._target import MAX_TARGET, BatchPaths, Targets
 from .errors import BadBatch, Forbidden, NestedBatch, TooLarge, UnknownMediaType
-from .model import Batch, Head, SubRequest, SubResponse
+from .model import Batch, Fault, Head, SubRequest, SubResponse
 from .protocols import Dialect, Recogniser
 from .settings import Settings
 
@@ -43,7 +43,7 @@ def vet_head(head: Head, recogniser: Recogniser) -> None:
 
 def answer_in_place(dialect: Dialect, fault: Fault) -> SubResponse:
     """The answer to an item that does not reach the app."""
-    headers, body = dialect.failure(*fault)
+    headers, body = dialect.failure(fault)
     return SubResponse(fault.status, HTTPStatus(fault.status).phrase, headers, body, "json")
 
 

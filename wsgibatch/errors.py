@@ -6,7 +6,10 @@
       ConfigError (also ValueError)     at construction, never during a request
       BatchRejected                     the batch did not happen
         BadBatch             400
+          DependencyCycle    400
+          DuplicateId        400
           NestedBatch        400
+          UnknownDependency  400
         Forbidden            403
         LengthRequired       411
         TooLarge             413        bytes
@@ -50,6 +53,24 @@ class BatchRejected(WSGIBatchError):
 
 class BadBatch(BatchRejected):
     """The batch cannot be read as its dialect's grammar wants it."""
+
+
+class DependencyCycle(BadBatch):
+    """Items wait for each other, or an item for itself."""
+
+    code = "dependency-cycle"
+
+
+class DuplicateId(BadBatch):
+    """Two items, or an item and a group, have one id."""
+
+    code = "duplicate-id"
+
+
+class UnknownDependency(BadBatch):
+    """An item waits for, or refers to, one that is not there, or not before it."""
+
+    code = "unknown-dependency"
 
 
 class NestedBatch(BadBatch):

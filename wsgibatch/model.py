@@ -7,13 +7,56 @@ can ever run out of step.
 The two hold no reference cycle, so the collector need not follow them (``gc=False``).
 """
 
-from collections.abc import Mapping
-from typing import Literal, TypeAlias
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from msgspec import Struct, field
 
 Headers: TypeAlias = list[tuple[str, str]]
 Kind: TypeAlias = Literal["json", "text", "binary"]
+
+
+class Fault(NamedTuple):
+    """Why an item is answered without running."""
+
+    status: int
+    code: str
+    """In kebab-case, for programs."""
+    detail: str
+    """A sentence, for people."""
+    members: tuple[tuple[str, object], ...] = ()
+    """Further members of the document that tells it."""
+
+
+class Edge(Struct, gc=False):
+    """What an item waits for."""
+
+    index: int
+    """Another item of the batch. Where that belongs to an atomic group, and the waiting item does not, the whole group is meant."""
+    when: Literal["succeeded", "failed", "ended"] = "succeeded"
+    """The outcome without which the waiting item is not run; a status from 200 to 299 is a success."""
+
+
+class Reference(Struct, gc=False):
+    """Something in the answer to an earlier item. Whoever holds one also has an :class:`Edge` to that item."""
+
+    index: int
+    part: Literal["entity", "etag", "value", "literal"]
+    """The path of what was made or returned; its entity tag; a value in its JSON body, as it is or as a literal of an OData expression."""
+    path: tuple[str, ...] = ()
+    """Names of members, and indexes in lists, that lead to the value."""
+
+
+class Late(Struct, gc=False):
+    """What of an item is known only when earlier items have been answered. What is empty stands in the item already."""
+
+    target: tuple[str | Reference, ...] = ()
+    """The pieces of the url, as the client wrote it."""
+    headers: tuple[tuple[str, Reference], ...] = ()
+    """Names and values of headers."""
+    body: tuple[bytes | Reference, ...] = ()
+    """The pieces of a JSON text."""
 
 
 class SubResponse(Struct, gc=False):
@@ -46,6 +89,12 @@ class SubRequest(Struct, gc=False):
     body: bytes = b""
     id: str | int | None = None
     """The client's own name for it, its JSON type kept."""
+    after: tuple[Edge, ...] = ()
+    """What it waits for."""
+    group: str = ""
+    """The atomic group that it belongs to; the members of one stand side by side."""
+    late: Late | None = None
+    """References to earlier answers, bound where the item is run, and then vetted."""
 
     path: str = ""
     """PATH_INFO: percent-decoded, below the mount point, as latin-1 text (PEP 3333)."""
@@ -58,7 +107,7 @@ class SubRequest(Struct, gc=False):
 
 
 Unit: TypeAlias = tuple[SubRequest, ...]
-"""Sub-requests that run in one place, in order; nearly always one."""
+"""Sub-requests that run in one place, in order: an atomic group, or nearly always just one."""
 
 Answers: TypeAlias = tuple[SubResponse, ...]
 Done: TypeAlias = tuple[Unit, Answers]
@@ -70,6 +119,10 @@ class Batch(Struct):
     items: list[SubRequest]
     pointer: str = ""
     """A JSON Pointer (RFC 6901) to the list of items."""
+    linked: bool = False
+    """Does any item wait for another, refer to one, or belong to a group?"""
+    on_error: Literal["continue", "stop"] = "continue"
+    """``stop``: items run one by one, and what stands behind one that fails neither runs nor is answered."""
 
     def place(self, item: SubRequest, member: str) -> str:
         """A JSON Pointer to what was written for *member* of *item*, for telling where something is wrong."""
@@ -90,6 +143,8 @@ class Head(Struct):
     """The content type without its parameters, in lower case; empty when there is none."""
     parameters: Mapping[str, str]
     """The parameters of the content type, their names in lower case."""
+    headers: Mapping[str, str] = {}
+    """All headers, found without regard to case."""
     content_encoding: str = ""
     item: int | None = None
     """The index of the item that this request is, when it is itself an item of a batch."""
@@ -97,3 +152,35 @@ class Head(Struct):
     """Does the request carry cookies?"""
     same_origin: bool = False
     """Do Sec-Fetch-Site or Origin say that the request comes from a page of this very origin?"""
+
+
+class Group:
+    """An atomic group while it runs, for the framework that makes it atomic to extend, and for the app to find in its environ.
+
+    The app finds it as ``environ["wsgibatch.group"]``.
+    """
+
+    def __init__(self) -> None:
+        self.environ: dict[str, Any] = {}
+        """What the items of the group have in their environ besides."""
+        self._hooks: dict[bool, list[Callable[[], object]]] = {True: [], False: []}
+
+    def item(self) -> AbstractContextManager[object]:
+        """Around each item, whose answer is closed by then. It is left with an exception when the item has failed."""
+        return nullcontext()
+
+    def broken(self) -> bool:
+        """Is the transaction past use, whatever the item has answered? Asked before :meth:`item` is left."""
+        return False
+
+    def on_commit(self, call: Callable[[], object]) -> None:
+        """Have *call* called once the group is committed, after those given before it, in the thread that runs the group."""
+        self._hooks[True].append(call)
+
+    def on_rollback(self, call: Callable[[], object]) -> None:
+        """Have *call* called once the group is rolled back, in the same way."""
+        self._hooks[False].append(call)
+
+    def hooks(self, committed: bool) -> list[Callable[[], object]]:
+        """What is to be called, now that the group has ended this way."""
+        return self._hooks[committed]

@@ -5,10 +5,11 @@ A *dialect* is a wire format of batches, an *executor* decides where and when un
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from .errors import BatchRejected
-from .model import Answers, Batch, Done, Head, Headers, SubRequest, SubResponse, Unit
+from .model import Answers, Batch, Done, Fault, Group, Head, Headers, SubRequest, SubResponse, Unit
 from .settings import Settings
 
 
@@ -18,9 +19,8 @@ class Shape(Protocol):
     members: frozenset[str] | None
     """The names in an outer object; None for a list."""
 
-    @property
-    def first(self) -> object:
-        """The first element of an outer list, decoded; None when there is none."""
+    def first(self, member: str = "") -> object:
+        """The first element of the outer list, or of the list that is the outer object's *member*, decoded; None when there is none."""
 
 
 class Encoder(Protocol):
@@ -62,20 +62,22 @@ class Dialect(Recogniser, Protocol):
     shape: str
     """What a batch looks like, in a word or two, for who sent something else."""
 
-    def recognises(self, media_type: str, body: Shape) -> bool:
+    def recognises(self, head: Head, body: Shape) -> bool:
         """For ``auto``: is this batch written in this dialect, as far as a glance tells?"""
 
     def decode(self, head: Head, body: bytes, settings: Settings) -> Batch:
         """Read a batch.
 
-        :raises BatchRejected: when the body is not this dialect's grammar, or holds too many items. Nothing else is ever raised, whatever the
-            bytes are.
+        Ids, names of groups and references are resolved here, into indexes of items.
+
+        :raises BatchRejected: when the body is not this dialect's grammar, holds too many items, or names one that is not there. Nothing else
+            is ever raised, whatever the bytes are.
         """
 
     def encoder(self, head: Head, batch: Batch, settings: Settings) -> Encoder:
         """What will write the answer to *batch*."""
 
-    def failure(self, status: int, code: str, detail: str) -> tuple[Headers, bytes]:
+    def failure(self, fault: Fault) -> tuple[Headers, bytes]:
         """Headers and body of an item's answer that we make ourselves, in the form that the clients read."""
 
     def write(self, requests: Sequence[SubRequest]) -> tuple[Headers, bytes]:
@@ -119,3 +121,13 @@ class Executor(Protocol):
 
     def close(self) -> None:
         """Give back what is held. No lane is open any more."""
+
+
+class Atomic(Protocol):
+    """How a framework makes a group of items all or nothing."""
+
+    def __call__(self) -> AbstractContextManager[Group]:
+        """A transaction around one group, which runs in one thread. Left with an exception it is rolled back, otherwise it is committed.
+
+        It raises when the transaction cannot be begun or committed.
+        """

@@ -63,6 +63,10 @@ class Settings(Struct, kw_only=True, frozen=True):
         Literal["barrier", "free", "sequential"],
         _about("`barrier`: neighbouring safe methods may run side by side, every other item runs alone; `free`; `sequential`."),
     ] = "barrier"
+    atomic: Annotated[
+        Any,
+        _about("What makes atomic groups all or nothing: `package.module:name`, or a callable. `stop` only stops a group at a failure.", "none"),
+    ] = None
     max_requests: Annotated[Count | None, _about("Items in a batch.", "the dialect's: 20")] = None
     max_body: Annotated[Bytes | None, _about("Bytes of a batch.", "the dialect's: 1 MiB")] = None
     max_item_body: Annotated[Bytes | None, _about("Bytes of one item's body.", "what `max_body` leaves")] = None
@@ -166,6 +170,9 @@ def _check_together(settings: Settings) -> None:
         hook = getattr(settings, name)
         if hook is not None and not callable(hook):
             raise ConfigError(f"{name}: a callable is wanted, not {hook!r}")
+    atomic = settings.atomic
+    if not (atomic is None or atomic == "stop" or callable(atomic) or (isinstance(atomic, str) and ":" in atomic)):
+        raise ConfigError(f"atomic: 'stop', 'package.module:name' or a callable is wanted, not {atomic!r}")
     for method in settings.methods:
         if method in ("CONNECT", "TRACE"):
             raise ConfigError(f"methods: {method} changes or reveals the connection and can never be an item's")

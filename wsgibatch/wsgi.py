@@ -157,6 +157,7 @@ def _head_of(environ: dict[str, Any]) -> Head:
         scheme=request.scheme,
         media_type=media_type,
         parameters=parameters,
+        headers=request.headers,
         content_encoding=environ.get("HTTP_CONTENT_ENCODING", ""),
         item=environ.get(MARK),
         cookies="HTTP_COOKIE" in environ,

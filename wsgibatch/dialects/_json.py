@@ -3,14 +3,13 @@
 import base64
 import json
 import re
-from functools import cached_property
 from http import HTTPStatus
 from typing import Any, Self, TypeVar
 
 import msgspec
 
 from ..errors import BadBatch, BatchRejected, TooManyItems
-from ..model import Done, Head, Headers, SubResponse
+from ..model import Done, Fault, Head, Headers, SubResponse
 from ..settings import Settings
 
 T = TypeVar("T")
@@ -49,8 +48,8 @@ class JSONDialect(JSONRecogniser):
     def choose(self, head: Head, body: bytes) -> Self:
         return self
 
-    def failure(self, status: int, code: str, detail: str) -> tuple[Headers, bytes]:
-        return [("Content-Type", PROBLEM)], problem(status, code, detail)
+    def failure(self, fault: Fault) -> tuple[Headers, bytes]:
+        return [("Content-Type", PROBLEM)], problem(fault.status, fault.code, fault.detail, **dict(fault.members))
 
     def counted(self, items: list[T], settings: Settings, pointer: str = "") -> list[T]:
         """*items*, when there are not too many of them: counted before anything is made of them.
@@ -110,6 +109,20 @@ def text_of(answer: SubResponse) -> str | None:
     return text if answer.kind == "json" or "\0" not in text else None
 
 
+_ANY = msgspec.json.Decoder(msgspec.Raw)
+
+
+def is_json(body: bytes) -> bool:
+    """Can *body* stand in a JSON text as it is? One that cannot would break the whole answer."""
+    try:
+        _ANY.decode(body)
+        # Raw checks the grammar, not the encoding.
+        body.isascii() or body.decode()
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
+
+
 def base64_of(body: bytes) -> str:
     return base64.b64encode(body).decode("ascii")
 
@@ -164,19 +177,16 @@ class Shape:
     """
 
     def __init__(self, body: bytes) -> None:
-        self._text = ""
         self.members: frozenset[str] | None = None
         """The names of an outer object; None for a list."""
+        self._lists = {"": body}
         if body.lstrip()[:1] == b"{":
-            outer = read_json(_OBJECT, body)
-            self.members = frozenset(outer)
-        else:
-            self._text = _decoded(body)
+            self._lists = {name: bytes(value) for name, value in read_json(_OBJECT, body).items()}
+            self.members = frozenset(self._lists)
 
-    @cached_property
-    def first(self) -> object:
-        """The first element of an outer list; None when there is none."""
-        text = self._text
+    def first(self, member: str = "") -> object:
+        """The first element of the outer list, or of the list *member*; None when there is none."""
+        text = _decoded(self._lists.get(member, b""))
         start = _LIST.match(text)
         if start is None or text.startswith("]", start.end()):
             return None

@@ -16,10 +16,9 @@ from msgspec import Raw, field
 from ..model import Batch, Done, Head, Headers, SubRequest, SubResponse
 from ..protocols import Encoder, Shape
 from ..settings import Settings
-from ._json import JSONDialect, Splicer, base64_of, encode, read_json, text_of
+from ._json import JSONDialect, Splicer, base64_of, encode, is_json, read_json, text_of
 
 _routes = msgspec.json.Decoder(list[str])
-_any = msgspec.json.Decoder(Raw)
 _answers = msgspec.json.Decoder(dict[str, Raw])
 _string = msgspec.json.Decoder(str)
 
@@ -42,8 +41,8 @@ class AggregatorDialect(JSONDialect):
     shape = '["/path", ...]'
     loose_types = frozenset({"", "text/plain", "application/x-www-form-urlencoded"})
 
-    def recognises(self, media_type: str, body: Shape) -> bool:
-        return body.members is None and isinstance(body.first, str)
+    def recognises(self, head: Head, body: Shape) -> bool:
+        return body.members is None and isinstance(body.first(), str)
 
     def decode(self, head: Head, body: bytes, settings: Settings) -> Batch:
         routes = self.counted(read_json(_routes, body), settings)
@@ -81,21 +80,10 @@ class AggregatorEncoder(Splicer):
 
     def _member(self, request: SubRequest, answer: SubResponse) -> bytes:
         name = encode(self._routes[request.index]) + b":"
-        if answer.kind == "json" and _is_json(answer.body):
+        if answer.kind == "json" and is_json(answer.body):
             return name + answer.body
         text = text_of(answer)
         return name + encode(base64_of(answer.body) if text is None else text)
-
-
-def _is_json(body: bytes) -> bool:
-    """Can *body* stand in a JSON text as it is? One that cannot would break the whole answer."""
-    try:
-        _any.decode(body)
-        # Raw checks the grammar, not the encoding.
-        body.isascii() or body.decode()
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False
-    return True
 
 
 def _response(body: bytes) -> SubResponse:

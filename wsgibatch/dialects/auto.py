@@ -20,7 +20,7 @@ class AutoDialect(JSONRecogniser):
 
     def choose(self, head: Head, body: bytes) -> Dialect:
         shape = Shape(body)
-        found = [word for word, dialect in self._known.items() if dialect.recognises(head.media_type, shape)]
+        found = [word for word, dialect in self._known.items() if dialect.recognises(head, shape)]
         if len(found) == 1:
             return self._known[found[0]]
         if found:

@@ -90,10 +90,10 @@ class DjangoDialect(JSONDialect):
 
     shape = '[{"method", "url", ...}, ...] or {"batch": [...]}'
 
-    def recognises(self, media_type: str, body: Shape) -> bool:
+    def recognises(self, head: Head, body: Shape) -> bool:
         if body.members is not None:
             return body.members == {"batch"}
-        first = body.first
+        first = body.first()
         return isinstance(first, dict) and {"url", "method"} <= first.keys()
 
     def decode(self, head: Head, body: bytes, settings: Settings) -> DjangoBatch:
@@ -101,7 +101,7 @@ class DjangoDialect(JSONDialect):
         wrapped = not isinstance(read, list)
         pointer = "/batch" if wrapped else ""
         requests = self.counted(read if isinstance(read, list) else list(read.batch), settings, pointer)
-        return DjangoBatch([_item(index, request, pointer) for index, request in enumerate(requests)], pointer, wrapped)
+        return DjangoBatch([_item(index, request, pointer) for index, request in enumerate(requests)], pointer, wrapped=wrapped)
 
     def encoder(self, head: Head, batch: Batch, settings: Settings) -> Encoder:
         wrapped = isinstance(batch, DjangoBatch) and batch.wrapped
