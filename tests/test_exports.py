@@ -11,7 +11,10 @@ def test_the_promised_names_are_these() -> None:
         "BatchMiddleware",
         "BatchRejected",
         "ConfigError",
+        "DependencyCycle",
+        "DuplicateId",
         "Forbidden",
+        "Group",
         "Head",
         "LengthRequired",
         "NestedBatch",
@@ -20,6 +23,7 @@ def test_the_promised_names_are_these() -> None:
         "SubResponse",
         "TooLarge",
         "TooManyItems",
+        "UnknownDependency",
         "UnknownMediaType",
         "WSGIBatchError",
     )

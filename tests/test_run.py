@@ -1,10 +1,14 @@
-from hypothesis import given
+from collections.abc import Callable
+from typing import Any, Literal
+
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from wsgibatch import SubRequest, SubResponse
-from wsgibatch._plan import Plan
-from wsgibatch._run import Run
-from wsgibatch.model import Done, Unit
+from tests.prepared import batch_of, request
+from wsgibatch import Settings, SubRequest, SubResponse
+from wsgibatch._plan import Plan, make_plan
+from wsgibatch._run import LinkedRun, Run
+from wsgibatch.model import Done, Edge, Unit
 
 
 def unit(index: int, refused: bool = False) -> Unit:
@@ -92,3 +96,148 @@ def test_the_window_opens_as_answers_are_handed_out() -> None:
     run.take([done(0, units)])
     assert len(run.drain()) == 2
     assert run.ready(2) == units[2:]
+
+
+class Trial:
+    """A batch of linked units that are run by hand, in any order that the run allows."""
+
+    def __init__(self, items: list[SubRequest], on_error: Literal["continue", "stop"] = "continue", concurrent: bool = True, **settings: Any) -> None:
+        self.plan = make_plan(batch_of(items, on_error), Settings(**settings), concurrent)
+        assert self.plan.links is not None
+        self.run = LinkedRun(self.plan, self.plan.links)
+        self.places = self.plan.links.places
+        self.concurrent = concurrent
+        self.running: list[int] = []
+        self.started: list[int] = []
+        self.ended: set[int] = {place for place, unit in enumerate(self.plan.units) if len(unit) == 1 and unit[0].refusal is not None}
+        self.written: list[int] = []
+
+    def go(self, choose: Callable[[list[int]], list[int]], window: int, failing: frozenset[int] = frozenset()) -> None:
+        """Until all is written; *choose* says which of the running units end next."""
+        while True:
+            self.written += [self.places[unit[0].index] for unit, _ in self.run.drain()]
+            for unit in self.run.ready(window):
+                self._start(self.places[unit[0].index])
+            if self.run.drained:
+                assert not self.running
+                return
+            assert self.running, "something is left to do, and nothing runs"
+            ending = choose(self.running)
+            self.running = [place for place in self.running if place not in ending]
+            self.ended.update(ending)
+            self.run.take([self._done(place, 500 if place in failing else 200) for place in ending])
+
+    def _start(self, place: int) -> None:
+        needs = {self.places[edge.index] for item in self.plan.units[place] for edge in item.after} - {place}
+        # An executor that is not concurrent runs what it is given one by one.
+        assert needs <= (self.ended if self.concurrent else self.ended | set(self.started)), "a unit was started before what it waits for"
+        if self.plan.alone:
+            others = [other for other in self.running if self.plan.alone[other] or self.plan.alone[place]]
+            assert not others, "what runs alone runs alone"
+        self.running.append(place)
+        self.started.append(place)
+
+    def _done(self, place: int, status: int) -> Done:
+        unit = self.plan.units[place]
+        return unit, tuple(SubResponse(status, "", [], b"") for _ in unit)
+
+
+@st.composite
+def linked_items(draw: st.DrawFn) -> list[SubRequest]:
+    """Items with any dependencies that have no circle, groups, unsafe methods and refusals."""
+    groups = draw(st.lists(st.tuples(st.integers(1, 3), st.booleans()), min_size=1, max_size=10))
+    items: list[SubRequest] = []
+    for number, (size, grouped) in enumerate(groups):
+        name = f"g{number}" if grouped else ""
+        items += [SubRequest(len(items) + more, draw(st.sampled_from(["GET", "POST"])), "/", [], group=name) for more in range(size)]
+    backwards = draw(st.booleans())
+    for item in items:
+        others = [other.index for other in items if (other.index > item.index if backwards else other.index < item.index)]
+        others = [index for index in others if not item.group or items[index].group != item.group]
+        if others:
+            item.after = tuple(map(Edge, draw(st.lists(st.sampled_from(others), max_size=3, unique=True))))
+        if draw(st.integers(0, 5)) == 0:
+            item.refusal = answer(item.index)
+    return items
+
+
+@given(st.data(), linked_items(), st.integers(1, 8), st.sampled_from(["barrier", "free", "sequential"]), st.booleans())
+def test_linked_units_start_once_behind_what_they_wait_for_and_are_written_in_order(
+    data: st.DataObject, items: list[SubRequest], window: int, order: str, concurrent: bool
+) -> None:
+    trial = Trial(items, order=order, concurrent=concurrent)
+    to_run = [place for place in range(len(trial.plan.units)) if place not in trial.ended]
+
+    if concurrent:
+        trial.go(lambda running: data.draw(st.lists(st.sampled_from(running), min_size=1, unique=True), label="done next"), window)
+    else:
+        trial.go(lambda running: running[:1], window)
+
+    assert sorted(trial.started) == to_run
+    assert trial.written == list(range(len(trial.plan.units)))
+
+
+@given(st.data(), linked_items(), st.sampled_from(["barrier", "free", "sequential"]))
+def test_a_unit_that_writes_keeps_its_place_in_the_order_of_the_sequence(data: st.DataObject, items: list[SubRequest], order: str) -> None:
+    trial = Trial(items, order=order)
+    assert trial.plan.links is not None
+    sequence = [place for place in trial.plan.links.sequence if place not in trial.ended]
+
+    trial.go(lambda running: data.draw(st.lists(st.sampled_from(running), min_size=1, unique=True), label="done next"), 256)
+
+    for place, alone in enumerate(trial.plan.alone):
+        if alone and place in trial.started:
+            turn = sequence.index(place)
+            assert set(trial.started[:turn]) == set(sequence[:turn])
+
+
+def test_units_without_a_dependency_pass_those_that_wait() -> None:
+    trial = Trial([request(0), request(1, after=(Edge(0),)), request(2), request(3, after=(Edge(1),))])
+
+    assert trial.run.ready(256) == [trial.plan.units[0], trial.plan.units[2]]
+    trial.run.take([trial._done(2, 200)])
+    assert trial.run.ready(256) == []
+    trial.run.take([trial._done(0, 500)])
+    assert trial.run.ready(256) == [trial.plan.units[1]]
+
+
+def test_a_unit_that_waits_for_a_refused_one_starts_at_once() -> None:
+    refused = request(0)
+    refused.refusal = answer(0)
+    trial = Trial([refused, request(1, after=(Edge(0),))])
+
+    assert trial.run.ready(256) == [trial.plan.units[1]]
+
+
+def test_what_stands_behind_a_failure_is_left_out_where_a_batch_stops() -> None:
+    trial = Trial([request(index) for index in range(5)], "stop")
+
+    trial.go(lambda running: running, 256, failing=frozenset({2}))
+
+    assert (trial.started, trial.written) == ([0, 1, 2], [0, 1, 2])
+
+
+def test_what_stands_behind_a_refused_item_is_left_out_where_a_batch_stops() -> None:
+    items = [request(index) for index in range(5)]
+    items[1].refusal = answer(1)
+    items[4].refusal = answer(4)
+    trial = Trial(items, "stop")
+
+    trial.go(lambda running: running, 256)
+
+    assert (trial.started, trial.written) == ([0], [0, 1])
+
+
+@given(linked_items(), st.sets(st.integers(0, 9)))
+def test_a_batch_that_stops_runs_one_by_one_up_to_the_first_failure(items: list[SubRequest], drawn: set[int]) -> None:
+    trial = Trial(items, "stop")
+    assert trial.plan.links is not None
+    assume(trial.plan.links.sequence == list(range(len(trial.plan.units))))
+    refused = set(trial.ended)
+    bad = drawn | refused
+    kept = range(min([*bad, len(trial.plan.units)]) + 1)[: len(trial.plan.units)]
+
+    trial.go(lambda running: running, 256, failing=frozenset(drawn))
+
+    assert trial.started == [place for place in kept if place not in refused]
+    assert trial.written == list(kept)

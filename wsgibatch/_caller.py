@@ -12,10 +12,10 @@ from time import perf_counter
 from typing import Any
 
 from ._answer import CRASHED, InvalidAnswer, Response, validated
-from ._inherit import MARK, URI_KEYS, template
+from ._inherit import GROUP, MARK, URI_KEYS, template
 from ._log import log_failure
 from ._vet import answer_in_place
-from .model import Answers, Fault, SubRequest, SubResponse, Unit
+from .model import Answers, Fault, Group, SubRequest, SubResponse, Unit
 from .protocols import Dialect
 from .settings import Settings
 
@@ -47,13 +47,28 @@ class Caller:
     def call(self, unit: Unit) -> Answers:
         """Every item of *unit*, in order. Nothing is raised."""
         if len(unit) == 1:
-            return (self._answer(unit[0]),)
-        return tuple(map(self._answer, unit))
+            return (self.answer(unit[0]),)
+        return tuple(map(self.answer, unit))
 
-    def _answer(self, item: SubRequest) -> SubResponse:
+    def in_place(self, fault: Fault) -> SubResponse:
+        """The answer to an item that turns out now not to reach the app."""
+        answer = answer_in_place(self._dialect, fault)
+        answer.started = perf_counter() - self._received
+        return answer
+
+    def heed(self, error: BaseException) -> None:
+        """Start nothing more, if *error* is how a server ends a worker that takes too long: it would keep it from ending."""
+        if not isinstance(error, Exception) and _raised_by_signal(error):
+            self._app = _interrupted
+
+    def answer(self, item: SubRequest, group: Group | None = None) -> SubResponse:
+        """One item, which may belong to a *group*. Nothing is raised."""
         started = perf_counter()
         try:
             environ = self._environ(item)
+            if group is not None:
+                environ |= group.environ
+                environ[GROUP] = group
             answer = None if self._before is None else self._asked(item, environ)
             if answer is None:
                 response = Response(self._limit)
@@ -107,9 +122,7 @@ class Caller:
         return environ
 
     def _failed(self, item: SubRequest, error: BaseException) -> SubResponse:
-        if not isinstance(error, Exception) and _raised_by_signal(error):
-            # So a server ends a worker that takes too long: what has not been started would keep it from ending.
-            self._app = _interrupted
+        self.heed(error)
         fault = error.fault if isinstance(error, InvalidAnswer) else CRASHED
         log_failure(item, fault.code, error)
         return answer_in_place(self._dialect, fault)

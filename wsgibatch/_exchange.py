@@ -13,12 +13,12 @@ from msgspec import Struct
 from . import _lookup, dialects, executors
 from ._log import batch_log, log_batch, log_items, log_refusal
 from ._plan import make_plan
-from ._run import Run
+from ._run import LinkedRun, Run
 from ._target import BatchPaths
 from ._timing import BATCH_DURATION, SHOWN, timing_headers
 from ._vet import Vetter, vet_head
 from .errors import BatchRejected, ConfigError
-from .model import Done, Head, Headers, Unit
+from .model import Batch, Done, Head, Headers, Unit
 from .protocols import Atomic, Dialect, Executor, Recogniser
 from .settings import Settings
 
@@ -38,6 +38,7 @@ class Start(Struct):
     status: int
     headers: Headers
     dialect: Dialect | None = None
+    batch: Batch | None = None
 
 
 class Spawn(Struct):
@@ -80,6 +81,7 @@ class Endpoint:
         self.atomic: Atomic | Literal["stop"] | None = _lookup.named(atomic) if isinstance(atomic, str) and ":" in atomic else atomic
         self.vet = Vetter(settings, self.paths)
         self.max_body: int = self.recogniser.max_body if settings.max_body is None else settings.max_body
+        self.max_item_body: int = self.max_body if settings.max_item_body is None else settings.max_item_body
 
 
 _PARTS = {
@@ -117,6 +119,7 @@ def exchange(head: Head, endpoint: Endpoint) -> Generator[Effect, Any, None]:
         recogniser = dialect = recogniser.choose(head, body)
         batch = dialect.decode(head, body, endpoint.settings)
         endpoint.vet(batch, head, dialect, len(body))
+        plan = make_plan(batch, endpoint.settings, endpoint.executor.concurrent)
     except BatchRejected as error:
         # The last place where a batch can be refused.
         log_refusal(head, error)
@@ -124,11 +127,11 @@ def exchange(head: Head, endpoint: Endpoint) -> Generator[Effect, Any, None]:
         yield Start(status, headers)
         yield [document]
         return
-    run = Run(make_plan(batch.items, endpoint.settings, endpoint.executor.concurrent))
+    run = Run(plan) if plan.links is None else LinkedRun(plan, plan.links)
     encoder = dialect.encoder(head, batch, endpoint.settings)
     tally = Tally()
     reported = 0
-    yield Start(encoder.status, encoder.headers, dialect)
+    yield Start(encoder.status, encoder.headers, dialect, batch)
     while True:
         # Draining opens the window, so it comes before asking what is ready.
         done = run.drain()

@@ -13,6 +13,8 @@ from .settings import Settings
 
 MARK = "wsgibatch.item"
 """The environ key that tells an item, and its index, to whoever cares."""
+GROUP = "wsgibatch.group"
+"""The environ key of the atomic group that an item belongs to, while it runs."""
 
 _KEPT = (
     "SERVER_NAME",

@@ -4,7 +4,7 @@ import logging
 import traceback
 
 from .errors import BatchRejected
-from .model import Done, Head, SubRequest
+from .model import Done, Head, SubRequest, Unit
 
 batch_log = logging.getLogger("wsgibatch")
 item_log = logging.getLogger("wsgibatch.item")
@@ -32,6 +32,12 @@ def log_failure(item: SubRequest, code: str, error: BaseException) -> None:
     """Why an item got an answer of ours; the one place where its traceback is told."""
     told = {**_named(item), "item_code": code}
     _record(batch_log, logging.ERROR, "item %(item_index)d: %(item_method)s %(item_path)s failed: %(item_code)s", told, error)
+
+
+def log_group(unit: Unit, stage: str, error: BaseException) -> None:
+    """Why an atomic group got answers of ours, or which of its hooks failed."""
+    told = {"group_name": escaped(unit[0].group), "group_size": len(unit), "group_stage": stage}
+    _record(batch_log, logging.ERROR, "group %(group_name)s of %(group_size)d items failed at its %(group_stage)s", told, error)
 
 
 def log_unclosed(error: Exception) -> None:

@@ -1,16 +1,35 @@
 """What has to wait for what.
 
-In the order ``barrier`` neighbouring items with safe methods may run side by side; any other item runs alone, after all before it and before
-all behind it. So for an app whose safe methods do not write, a batch run by many threads cannot be told from one run in order.
+In the order ``barrier`` neighbouring units that only read may run side by side; any other unit runs alone, after all before it and before all
+behind it. So for an app whose safe methods do not write, a batch run by many threads cannot be told from one run in order. Dependencies hold in
+every order.
 """
+
+from itertools import pairwise
 
 from msgspec import Struct
 
-from .model import SubRequest, Unit
+from .errors import BadBatch, DependencyCycle
+from .model import Batch, SubRequest, Unit
 from .settings import Settings
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 """Methods that only read (RFC 9110, section 9.2.1)."""
+
+
+class Links(Struct):
+    """How the units of a batch hang together. A unit is known by its place in the plan."""
+
+    places: list[int]
+    """The unit of each item."""
+    sequence: list[int]
+    """The order to start the units in: each behind what it waits for, and otherwise as in the batch."""
+    waits: list[int]
+    """How many units each one waits for; none where the sequence alone settles it."""
+    dependants: list[list[int]]
+    """The units that wait for each one."""
+    stops: bool
+    """Does nothing run any more behind a unit that has failed?"""
 
 
 class Plan(Struct):
@@ -18,13 +37,98 @@ class Plan(Struct):
 
     units: list[Unit]
     alone: list[bool]
+    links: Links | None = None
 
 
-def make_plan(items: list[SubRequest], settings: Settings, concurrent: bool) -> Plan:
-    """The plan for *items*. An executor that is not concurrent runs units in the order they are given, which keeps every order."""
-    units: list[Unit] = [(item,) for item in items]
+def make_plan(batch: Batch, settings: Settings, concurrent: bool) -> Plan:
+    """The plan for *batch*. An executor that is not concurrent runs units in the order they are given, which keeps every order.
+
+    :raises BatchRejected: when items wait for each other in a circle, or when the members of a group do not stand side by side.
+    """
+    if not batch.linked:
+        units: list[Unit] = [(item,) for item in batch.items]
+        return Plan(units, _alone(units, settings, concurrent))
+    units = _units(batch)
+    places = [place for place, unit in enumerate(units) for _ in unit]
+    needs = [_needs(batch, unit, place, places) for place, unit in enumerate(units)]
+    sequence = _sequence(batch, units, needs)
+    stops = batch.on_error == "stop"
+    if not concurrent or stops:
+        # They are run in this sequence one by one, so none is reached before what it waits for.
+        needs = [[] for _ in units]
+    alone = [True] * len(units) if stops else _alone(units, settings, concurrent)
+    return Plan(units, alone, Links(places, sequence, [*map(len, needs)], _turned(needs), stops))
+
+
+def _alone(units: list[Unit], settings: Settings, concurrent: bool) -> list[bool]:
     if not concurrent or settings.order == "free":
-        return Plan(units, [])
+        return []
     if settings.order == "sequential":
-        return Plan(units, [True] * len(units))
-    return Plan(units, [item.method not in SAFE for item in items])
+        return [True] * len(units)
+    return [unit[0].method not in SAFE if len(unit) == 1 else any(item.method not in SAFE for item in unit) for unit in units]
+
+
+def _units(batch: Batch) -> list[Unit]:
+    """The items, each by itself or with the members of its group."""
+    starts = [0, *(later.index for item, later in pairwise(batch.items) if not later.group or later.group != item.group), len(batch.items)]
+    units = [tuple(batch.items[start:end]) for start, end in pairwise(starts) if start < end]
+    seen: set[str] = set()
+    for unit in units:
+        if unit[0].group in seen:
+            raise BadBatch("The members of an atomic group stand side by side.", batch.place(unit[0]))
+        if unit[0].group:
+            seen.add(unit[0].group)
+    return units
+
+
+def _needs(batch: Batch, unit: Unit, place: int, places: list[int]) -> list[int]:
+    """The other units that *unit* waits for, each once."""
+    found: dict[int, None] = {}
+    for item in unit:
+        for edge in item.after:
+            if places[edge.index] != place:
+                found[places[edge.index]] = None
+            elif edge.index >= item.index:
+                raise _circle(batch, item)
+    return [*found]
+
+
+def _circle(batch: Batch, item: SubRequest) -> DependencyCycle:
+    return DependencyCycle("This request waits for itself, be it by way of others.", batch.place(item))
+
+
+def _sequence(batch: Batch, units: list[Unit], needs: list[list[int]]) -> list[int]:
+    """The places of *units*, in an order to start them in.
+
+    :raises DependencyCycle: when there is none.
+    """
+    if all(need < place for place, found in enumerate(needs) for need in found):
+        return list(range(len(units)))
+    sequence: list[int] = []
+    entered, placed = [False] * len(units), [False] * len(units)
+    for start in range(len(units)):
+        # A stack of our own, since a chain may be longer than Python's.
+        way = [] if entered[start] else [(start, iter(needs[start]))]
+        entered[start] = True
+        while way:
+            place, left = way[-1]
+            need = next((need for need in left if not placed[need]), None)
+            if need is None:
+                placed[place] = True
+                sequence.append(place)
+                way.pop()
+            elif entered[need]:
+                raise _circle(batch, units[place][0])
+            else:
+                entered[need] = True
+                way.append((need, iter(needs[need])))
+    return sequence
+
+
+def _turned(needs: list[list[int]]) -> list[list[int]]:
+    """Who is needed by whom, from who needs whom."""
+    turned: list[list[int]] = [[] for _ in needs]
+    for place, found in enumerate(needs):
+        for need in found:
+            turned[need].append(place)
+    return turned

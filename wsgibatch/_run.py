@@ -7,7 +7,7 @@ written, in the order of the batch. Draining comes before asking what is ready: 
 from collections.abc import Iterable
 from typing import Any
 
-from ._plan import Plan
+from ._plan import Links, Plan
 from .model import Answers, Done, Unit
 
 
@@ -70,3 +70,80 @@ class Run:
         answers[start:end] = [None] * (end - start)
         self._drained = end
         return drained
+
+
+class LinkedRun(Run):
+    """The same for units that wait for each other."""
+
+    def __init__(self, plan: Plan, links: Links) -> None:
+        super().__init__(plan)
+        self._places, self._sequence, self._stops = links.places, links.sequence, links.stops
+        self._waits, self._dependants = links.waits, links.dependants
+        # The next to be written may stand anywhere in a sequence that is not the batch's own, so there is no window on one.
+        self._straight = self._sequence == list(range(len(self._units)))
+        self._next = 0
+        self._held: set[int] = set()
+        self._released: list[Unit] = []
+        for place, unit in enumerate(self._units):
+            if _refused(unit):
+                self._settle(place)
+            else:
+                # A refused member of a group does not speak for the others.
+                self._answers[place] = None
+        if self._stops:
+            first = next((turn for turn, place in enumerate(self._sequence) if _refused(self._units[place])), len(self._units))
+            self._leave_out(first + 1)
+
+    def ready(self, window: int) -> list[Unit]:
+        """As :meth:`Run.ready`. What still has to wait is passed by, and started once all that it waits for is done."""
+        ready, self._released = self._released, []
+        units, alone, sequence = self._units, self._alone, self._sequence
+        end = min(len(sequence), self._drained + window) if self._straight else len(sequence)
+        while self._next < end and not self._barrier:
+            place = sequence[self._next]
+            if not _refused(units[place]):
+                if alone and alone[place]:
+                    if self._running or self._held:
+                        break
+                    self._barrier = True
+                if self._waits[place]:
+                    self._held.add(place)
+                else:
+                    self._running += 1
+                    ready.append(units[place])
+            self._next += 1
+        return ready
+
+    def take(self, done: Iterable[Done]) -> None:
+        for unit, answered in done:
+            place = self._places[unit[0].index]
+            self._answers[place] = answered
+            self._running -= 1
+            self._settle(place)
+            if self._stops and any(answer.status >= 400 for answer in answered):
+                self._leave_out(self._next)
+        if not self._running:
+            self._barrier = False
+
+    def drain(self) -> list[Done]:
+        """As :meth:`Run.drain`, without the units that are left out."""
+        return [done for done in super().drain() if done[1]]
+
+    def _settle(self, place: int) -> None:
+        """The unit at *place* is done: whoever was passed by and waited for it last may start."""
+        for dependant in self._dependants[place]:
+            self._waits[dependant] -= 1
+            if not self._waits[dependant] and dependant in self._held:
+                self._held.remove(dependant)
+                self._released.append(self._units[dependant])
+                self._running += 1
+
+    def _leave_out(self, turn: int) -> None:
+        """Neither run nor answer what comes from *turn* on in the sequence."""
+        for place in self._sequence[turn:]:
+            self._answers[place] = ()
+        del self._sequence[turn:]
+
+
+def _refused(unit: Unit) -> bool:
+    return unit[0].refusal is not None and len(unit) == 1

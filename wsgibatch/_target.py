@@ -67,7 +67,7 @@ class Targets:
 
     def locate(self, url: str, head: Head) -> tuple[str, str, str] | Fault:
         """*url* as a request line would have it, its PATH_INFO and QUERY_STRING, or why it is refused."""
-        target = _to_path(url, head)
+        target = to_path(url, head)
         if isinstance(target, Fault):
             return target
         target = self._prefixed(target)
@@ -105,7 +105,7 @@ class Targets:
         return None if allowed and not denied else Fault(403, "path-not-allowed", "This path cannot be reached in a batch.")
 
 
-def _to_path(url: str, head: Head) -> str | Fault:
+def to_path(url: str, head: Head) -> str | Fault:
     """Path and query of *url*; the authority of an absolute one has to be the batch's own."""
     if not url or not url.isascii() or not url.isprintable() or " " in url or url.startswith("?"):
         return Fault(400, "bad-url", "A url is a path in printable ASCII: percent-encode what is not.")

@@ -80,12 +80,8 @@ class Vetter:
             if fault is not None:
                 item.refusal = answer_in_place(dialect, fault)
 
-    def _target(self, item: SubRequest, head: Head, batch: Batch) -> Fault | None:
-        """The same for an item whose method or target is not plain."""
-        if len(item.target) > MAX_TARGET:
-            raise TooLarge(MAX_TARGET, batch.place(item, "url"))
-        if item.method not in self._methods:
-            return _bad_method(item.method)
+    def aim(self, item: SubRequest, head: Head) -> Fault | None:
+        """Complete *item* with the path and query that its target leads to, or tell why it cannot be sent there."""
         if head.mount and item.target.startswith(head.mount + "/"):
             plain = self._targets.admit(item.target[len(head.mount) :])
             if plain is not None:
@@ -96,6 +92,21 @@ class Vetter:
             return located
         item.target, item.path, item.query = located
         return None
+
+    def set_header(self, item: SubRequest, name: str, value: str) -> None:
+        """Give the header *name*, which *item* has been vetted with, another value."""
+        key = self._names.known.get(name) or self._names.learn(name)
+        if key:
+            item.fields[key] = value
+
+    def _target(self, item: SubRequest, head: Head, batch: Batch) -> Fault | None:
+        """The same for an item whose method or target is not plain."""
+        if len(item.target) > MAX_TARGET:
+            raise TooLarge(MAX_TARGET, batch.place(item, "url"))
+        if item.method not in self._methods:
+            return _bad_method(item.method)
+        # What is not known yet is looked at when it is.
+        return None if item.late is not None and item.late.target else self.aim(item, head)
 
     def _headers(self, item: SubRequest, batch: Batch) -> Fault | None:
         if len(item.headers) > MAX_FIELDS:

@@ -124,9 +124,9 @@ class Batch(Struct):
     on_error: Literal["continue", "stop"] = "continue"
     """``stop``: items run one by one, and what stands behind one that fails neither runs nor is answered."""
 
-    def place(self, item: SubRequest, member: str) -> str:
-        """A JSON Pointer to what was written for *member* of *item*, for telling where something is wrong."""
-        return f"{self.pointer}/{item.index}/{member}"
+    def place(self, item: SubRequest, member: str = "") -> str:
+        """A JSON Pointer to *item*, or to what was written for a *member* of it, for telling where something is wrong."""
+        return f"{self.pointer}/{item.index}/{member}" if member else f"{self.pointer}/{item.index}"
 
 
 class Head(Struct):

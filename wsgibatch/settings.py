@@ -33,7 +33,7 @@ _TAKEN = frozenset(
 """Headers of an answer that a duration cannot stand in."""
 _COMPUTED = frozenset(
     {"REQUEST_METHOD", "PATH_INFO", "QUERY_STRING", "CONTENT_TYPE", "CONTENT_LENGTH", "RAW_URI", "REQUEST_URI"}
-    | {"wsgi.input", "wsgi.input_terminated", "wsgi.file_wrapper", "wsgi.run_once", "wsgibatch.item"}
+    | {"wsgi.input", "wsgi.input_terminated", "wsgi.file_wrapper", "wsgi.run_once", "wsgibatch.group", "wsgibatch.item"}
 )
 """Environ keys that each item has of its own."""
 _SIZES = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}

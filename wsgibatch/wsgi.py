@@ -8,12 +8,14 @@ from urllib.parse import quote
 
 from multipart import parse_options_header
 
+from ._bind import Binder
 from ._caller import Caller, WSGIApp
 from ._exchange import Chunks, Effect, Elapsed, Endpoint, Finish, Read, Spawn, Start, Wait, exchange
 from ._grammar import DIGITS
 from ._inherit import MARK
+from ._linked import LinkedCaller
 from .errors import BadBatch, BatchRejected, ConfigError, LengthRequired, TooLarge
-from .model import Done, Head, Headers, Unit
+from .model import Batch, Done, Head, Headers, Unit
 from .protocols import Dialect, Lane
 from .settings import Settings
 
@@ -67,7 +69,7 @@ class BatchMiddleware:
 
     def _serve(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         drive = _Drive(self.app, environ, self._endpoint, perf_counter())
-        drive.through(exchange(_head_of(environ), self._endpoint))
+        drive.through(exchange(drive.head, self._endpoint))
         size = sum(map(len, drive.chunks))
         body = [b"".join(drive.chunks)] if size <= _JOINED else drive.chunks
         response = webob.Response(status=drive.status, headerlist=[*drive.headers, ("Content-Length", str(size))], app_iter=body)
@@ -88,6 +90,7 @@ class _Drive:
     def __init__(self, app: WSGIApp, environ: dict[str, Any], endpoint: Endpoint, received: float) -> None:
         self._app, self._environ, self._endpoint, self._received = app, environ, endpoint, received
         self._lane: Lane = _NoLane()
+        self.head = _head_of(environ)
         self.status = 500
         self.headers: Headers = []
         self.chunks: Chunks = []
@@ -114,8 +117,8 @@ class _Drive:
                         proceed, answer = flow.throw, error
                 elif kind is Start:
                     self.status, self.headers = effect.status, effect.headers
-                    if effect.dialect is not None:
-                        self._open_lane(effect.dialect)
+                    if effect.batch is not None:
+                        self._open_lane(effect.dialect, effect.batch)
                 elif kind is Elapsed:
                     answer = perf_counter() - self._received
                 elif kind is Finish:
@@ -126,10 +129,14 @@ class _Drive:
             flow.close()
             self._lane.close()
 
-    def _open_lane(self, dialect: Dialect) -> None:
-        executor = self._endpoint.executor
-        caller = Caller(self._app, self._environ, dialect, self._endpoint.settings, executor.concurrent, self._received)
-        self._lane = executor.open(caller.call)
+    def _open_lane(self, dialect: Dialect, batch: Batch) -> None:
+        endpoint = self._endpoint
+        caller = Caller(self._app, self._environ, dialect, endpoint.settings, endpoint.executor.concurrent, self._received)
+        call = caller.call
+        if batch.linked:
+            binder = Binder(batch, self.head, endpoint.vet, endpoint.max_item_body)
+            call = LinkedCaller(caller, batch, binder, endpoint.atomic).call
+        self._lane = endpoint.executor.open(call)
 
 
 class _NoLane:

@@ -31,7 +31,7 @@ class AggregatorBatch(Batch):
     places: list[int] = field(default_factory=list)
     """Where each was sent first."""
 
-    def place(self, item: SubRequest, member: str) -> str:
+    def place(self, item: SubRequest, member: str = "") -> str:
         return f"/{self.places[item.index]}"
 
 

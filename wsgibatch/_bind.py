@@ -1,0 +1,174 @@
+"""References to earlier answers, bound where the item that holds them is run.
+
+What a reference stands for comes out of an app's answer, which a client may have had a hand in. So it is checked as what a client sends: an
+entity has to be on this host, a url goes through all that a url goes through, a value cannot leave the segment, header or JSON value that it
+fills, and nothing grows past the limits of a batch.
+"""
+
+from collections.abc import Iterator
+from urllib.parse import quote, urljoin
+
+import msgspec
+from msgspec import Raw
+
+from ._grammar import VALUE
+from ._target import MAX_TARGET, to_path
+from ._vet import Vetter
+from .model import Batch, Fault, Head, Late, Reference, SubRequest, SubResponse
+
+_container = msgspec.json.Decoder(dict[str, Raw] | list[Raw])
+_scalar = msgspec.json.Decoder(str | int | float | bool | None)
+
+_TOO_LARGE = Fault(413, "too-large", "With what it refers to, this request is larger than a batch may carry.")
+
+
+class _Missing(Exception):
+    """What is referred to is not there, or cannot stand where it is wanted."""
+
+
+class Binder:
+    """Binds the references of one batch, in any thread."""
+
+    def __init__(self, batch: Batch, head: Head, vet: Vetter, max_body: int) -> None:
+        self._batch, self._head, self._vet, self._max_body = batch, head, vet, max_body
+        self._wanted = {reference.index for item in batch.items if item.late is not None for reference in _references(item.late)}
+        self._earlier: dict[int, tuple[SubRequest, SubResponse]] = {}
+        # Each container is read once, however many references lead through it.
+        self._read: dict[tuple[int, tuple[str, ...]], dict[str, Raw]] = {}
+
+    def keep(self, item: SubRequest, answer: SubResponse) -> None:
+        """Remember *answer*, if any reference leads to it."""
+        if item.index in self._wanted:
+            self._earlier[item.index] = item, answer
+
+    def bind(self, item: SubRequest) -> Fault | None:
+        """Complete *item* with what it refers to, or tell why it cannot be run."""
+        late = item.late
+        if late is None:
+            return None
+        try:
+            return self._bind_target(item, late.target) or self._bind_headers(item, late.headers) or self._bind_body(item, late.body)
+        except _Missing as missing:
+            return Fault(424, "reference-missing", str(missing))
+
+    def _bind_target(self, item: SubRequest, pieces: tuple[str | Reference, ...]) -> Fault | None:
+        if not pieces:
+            return None
+        target = ""
+        for piece in pieces:
+            if isinstance(piece, str):
+                target += piece
+            elif piece.part == "entity":
+                target += self._entity(piece.index, whole=len(pieces) == 1)
+            else:
+                target += self._segment(piece, in_path="?" not in target)
+            if len(target) > MAX_TARGET:
+                return _TOO_LARGE
+        item.target = target
+        return self._vet.aim(item, self._head)
+
+    def _bind_headers(self, item: SubRequest, headers: tuple[tuple[str, Reference], ...]) -> Fault | None:
+        for name, reference in headers:
+            value = self._etag(reference.index) if reference.part == "etag" else self._text(reference)
+            if not VALUE.match(value):
+                raise _Missing("What a header refers to cannot stand in one.")
+            self._vet.set_header(item, name, value)
+        return None
+
+    def _bind_body(self, item: SubRequest, pieces: tuple[bytes | Reference, ...]) -> Fault | None:
+        if not pieces:
+            return None
+        bound: list[bytes] = []
+        size = 0
+        for piece in pieces:
+            bound.append(piece if isinstance(piece, bytes) else bytes(self._value(piece)))
+            size += len(bound[-1])
+            if size > self._max_body:
+                return _TOO_LARGE
+        item.body = b"".join(bound)
+        return None
+
+    def _answer(self, index: int) -> tuple[SubRequest, SubResponse]:
+        try:
+            return self._earlier[index]
+        except KeyError:
+            raise _Missing("The request that this one refers to was not run.") from None
+
+    def _entity(self, index: int, whole: bool) -> str:
+        """The path of what a request made or returned (OData 4.01 Protocol, "Referencing Returned Entities")."""
+        item, answer = self._answer(index)
+        headers = {name.lower(): value for name, value in reversed(answer.headers)}
+        named = headers.get("location") or headers.get("odata-entityid")
+        if named is None and item.method == "POST":
+            # Its own path is that of a collection, which nobody wants to delete for want of a header.
+            raise _Missing("The answer that this request refers to has no Location.")
+        if named is not None and not named.isprintable():
+            raise _Missing("The Location that this request refers to is no url.")
+        path = to_path(item.target.partition("?")[0] if named is None else urljoin(item.target, named.partition("#")[0]), self._head)
+        if isinstance(path, Fault):
+            raise _Missing("The Location that this request refers to is not on this host.")
+        if "?" in path and not whole:
+            raise _Missing("The Location that this request refers to has a query, so no path can follow it.")
+        return path
+
+    def _etag(self, index: int) -> str:
+        found = next((value for name, value in self._answer(index)[1].headers if name.lower() == "etag"), None)
+        if found is None:
+            raise _Missing("The answer that this request refers to has no ETag.")
+        return found
+
+    def _segment(self, reference: Reference, in_path: bool) -> str:
+        """A value in a url: percent-encoded, so that it is one segment, or one part of a query."""
+        text = self._text(reference)
+        if in_path and text in ("", ".", ".."):
+            raise _Missing("What this request refers to cannot be a segment of a path.")
+        return quote(text, safe="")
+
+    def _text(self, reference: Reference) -> str:
+        """A single value as text."""
+        raw = bytes(self._value(reference))
+        try:
+            value = _scalar.decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise _Missing("What this request refers to is no single value.") from None
+        if isinstance(value, str):
+            # OData 4.01 URL Conventions, "Primitive Literals": a quote within is doubled.
+            return "'" + value.replace("'", "''") + "'" if reference.part == "literal" else value
+        if value is None and reference.part != "literal":
+            raise _Missing("What this request refers to is null.")
+        return raw.decode("ascii")
+
+    def _value(self, reference: Reference) -> Raw:
+        """A value in the JSON body of an answer, as it is written there."""
+        _, answer = self._answer(reference.index)
+        if answer.kind != "json":
+            raise _Missing("The answer that this request refers to is no JSON.")
+        raw = Raw(answer.body)
+        if not reference.path:
+            _members(raw)
+        for depth, name in enumerate(reference.path):
+            key = reference.index, reference.path[:depth]
+            members = self._read.get(key)
+            if members is None:
+                members = self._read[key] = _members(raw)
+            if name not in members:
+                raise _Missing("What this request refers to is not in the answer.")
+            raw = members[name]
+        return raw
+
+
+def _members(raw: Raw) -> dict[str, Raw]:
+    """What a JSON object or list holds, by name or index."""
+    try:
+        # Raw checks the grammar, not the encoding.
+        bytes(raw).decode()
+        found = _container.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise _Missing("What this request refers to is not in the answer.") from None
+    return found if isinstance(found, dict) else {str(index): value for index, value in enumerate(found)}
+
+
+def _references(late: Late) -> Iterator[Reference]:
+    yield from (piece for piece in late.target if isinstance(piece, Reference))
+    yield from (reference for _, reference in late.headers)
+    yield from (piece for piece in late.body if isinstance(piece, Reference))

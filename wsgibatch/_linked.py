@@ -1,0 +1,166 @@
+"""Items that wait for each other, refer to each other, or stand and fall together.
+
+By the time a unit is run all that it waits for is done, so whether it may run is decided here, in the thread that runs it, and a chain of
+failures needs neither recursion nor a list. A group runs in order in that one thread, each answer closed before the next item, in a transaction
+that the framework makes; what its members answered is told only once the transaction has ended, since until then it may become untrue.
+"""
+
+from collections.abc import Callable
+from typing import Literal
+
+from ._bind import Binder
+from ._caller import Caller
+from ._log import log_group
+from .model import Answers, Batch, Edge, Fault, Group, SubRequest, SubResponse, Unit
+from .protocols import Atomic
+
+_UNSUPPORTED = Fault(501, "atomic-unsupported", "This server has no way to make a group all or nothing: send its requests without one.")
+_BROKEN = Fault(500, "transaction-broken", "A transaction failed while this request ran.")
+_FAILED = Fault(500, "group-failed", "The group of this request could not be run.")
+_UNCOMMITTED = Fault(500, "group-commit-failed", "The group of this request could not be committed.")
+
+
+class _MemberFailed(Exception):
+    """Leaves a transaction so that it is rolled back."""
+
+
+class LinkedCaller:
+    """Runs the units of one batch, from any thread."""
+
+    def __init__(self, caller: Caller, batch: Batch, binder: Binder, atomic: Atomic | Literal["stop"] | None) -> None:
+        self._caller, self._items, self._binder, self._atomic = caller, batch.items, binder, atomic
+        self._succeeded: set[int] = set()
+
+    def call(self, unit: Unit) -> Answers:
+        """Every item of *unit*, in order. Nothing is raised."""
+        alone = not unit[0].group or (len(unit) == 1 and not callable(self._atomic))
+        answers = (self._member(unit[0]),) if alone else self._group(unit)
+        # The outcome of a group is that of all its members.
+        if not all(_is_success(answer) for answer in answers):
+            self._succeeded.difference_update(item.index for item in unit)
+        return answers
+
+    def _member(self, item: SubRequest, group: Group | None = None) -> SubResponse:
+        """One item, if what it waits for has ended as it has to."""
+        fault = self._unmet(item.after) or self._binder.bind(item)
+        if fault is not None:
+            return self._caller.in_place(fault)
+        answer = self._caller.answer(item, group)
+        if _is_success(answer):
+            self._succeeded.add(item.index)
+        self._binder.keep(item, answer)
+        return answer
+
+    def _unmet(self, edges: tuple[Edge, ...] | list[Edge]) -> Fault | None:
+        for edge in edges:
+            wanted = edge.when == "succeeded"
+            if edge.when != "ended" and (edge.index in self._succeeded) is not wanted:
+                outcome = "has not succeeded" if wanted else "has not failed"
+                name = _name(self._items[edge.index])
+                return Fault(424, "dependency-failed", f"Not run, since request {name} {outcome}.", (("failed_item", name),))
+        return None
+
+    def _group(self, unit: Unit) -> Answers:
+        if self._atomic is None:
+            return tuple(self._caller.in_place(_UNSUPPORTED) for _ in unit)
+        doomed = self._doomed(unit)
+        if doomed is not None:
+            return self._rolled_back(unit, [], *doomed)
+        return self._in_order(unit) if self._atomic == "stop" else self._transaction(unit, self._atomic)
+
+    def _doomed(self, unit: Unit) -> tuple[int, SubResponse] | None:
+        """The member, and its answer, for which a group need not be begun: it is refused, or waits in vain for what is outside."""
+        first, last = unit[0].index, unit[-1].index
+        for place, item in enumerate(unit):
+            if item.refusal is not None:
+                return place, item.refusal
+            fault = self._unmet([edge for edge in item.after if not first <= edge.index <= last])
+            if fault is not None:
+                return place, self._caller.in_place(fault)
+        return None
+
+    def _in_order(self, unit: Unit) -> Answers:
+        """A group of which nothing is undone, up to its first failure."""
+        answers: list[SubResponse] = []
+        for item in unit:
+            answers.append(self._member(item))
+            if answers[-1].status >= 400:
+                break
+        fault = self._because(unit[len(answers) - 1], "group-stopped", "Not run")
+        return (*answers, *(self._caller.in_place(fault) for _ in unit[len(answers) :]))
+
+    def _transaction(self, unit: Unit, atomic: Atomic) -> Answers:
+        """A group in a transaction that *atomic* makes."""
+        group = Group()
+        answers: list[SubResponse] = []
+        stage: Literal["begin", "run", "commit", "end"] = "begin"
+        try:
+            with atomic() as entered:
+                group, stage = _checked(entered), "run"
+                for item in unit:
+                    self._in_transaction(item, group, answers)
+                stage = "commit"
+            # One that swallows the exception of a member has left the loop too early to get here with "commit".
+            stage = "end" if stage == "commit" else stage
+        except _MemberFailed:
+            pass
+        except BaseException as error:
+            self._caller.heed(error)
+            log_group(unit, stage, error)
+        for hook in group.hooks(committed=stage == "end"):
+            self._run_hook(unit, hook)
+        match stage:
+            case "end":
+                return tuple(answers)
+            case "run":
+                culprit = answers[-1] if answers[-1].status >= 400 else self._caller.in_place(_FAILED)
+                return self._rolled_back(unit, answers, len(answers) - 1, culprit)
+            case _:
+                fault = _FAILED if stage == "begin" else _UNCOMMITTED
+                return tuple(self._caller.in_place(fault) for _ in unit)
+
+    def _in_transaction(self, item: SubRequest, group: Group, answers: list[SubResponse]) -> None:
+        """One member: its answer is added to *answers*, and what it did is on the way to be undone where it failed."""
+        answers.append(self._caller.in_place(_FAILED))
+        with group.item():
+            answers[-1] = self._member(item, group)
+            if answers[-1].status < 400 and group.broken():
+                answers[-1] = self._caller.in_place(_BROKEN)
+            if answers[-1].status >= 400:
+                raise _MemberFailed
+
+    def _run_hook(self, unit: Unit, hook: Callable[[], object]) -> None:
+        try:
+            hook()
+        except BaseException as error:
+            # What the hook is told of has happened all the same.
+            self._caller.heed(error)
+            log_group(unit, "hook", error)
+
+    def _rolled_back(self, unit: Unit, ran: list[SubResponse], place: int, culprit: SubResponse) -> Answers:
+        """The answers of a group of which nothing is left, since its member at *place* has failed."""
+        fault = self._because(unit[place], "group-rolled-back", "Undone, or not run")
+        answers = [self._caller.in_place(fault) for _ in unit]
+        for answer, untrue in zip(answers, ran, strict=False):
+            answer.started, answer.duration = untrue.started, untrue.duration
+        answers[place] = culprit
+        return tuple(answers)
+
+    def _because(self, item: SubRequest, code: str, outcome: str) -> Fault:
+        name = _name(item)
+        return Fault(424, code, f"{outcome}, since request {name} of its group failed.", (("failed_item", name),))
+
+
+def _name(item: SubRequest) -> str | int:
+    """How a client knows *item*."""
+    return item.index if item.id is None else item.id
+
+
+def _is_success(answer: SubResponse) -> bool:
+    return 200 <= answer.status < 300
+
+
+def _checked(entered: object) -> Group:
+    if not isinstance(entered, Group):
+        raise TypeError(f"a group was begun as {entered!r}, which is no wsgibatch.Group")
+    return entered
