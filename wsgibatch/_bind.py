@@ -31,21 +31,18 @@ class Binder:
 
     def __init__(self, batch: Batch, head: Head, vet: Vetter, max_body: int) -> None:
         self._batch, self._head, self._vet, self._max_body = batch, head, vet, max_body
-        self._wanted = {reference.index for item in batch.items if item.late is not None for reference in _references(item.late)}
+        self.wanted = {reference.index for item in batch.items if item.late is not None for reference in _references(item.late)}
+        """The items whose answers have to be kept."""
         self._earlier: dict[int, tuple[SubRequest, SubResponse]] = {}
         # Each container is read once, however many references lead through it.
         self._read: dict[tuple[int, tuple[str, ...]], dict[str, Raw]] = {}
 
     def keep(self, item: SubRequest, answer: SubResponse) -> None:
-        """Remember *answer*, if any reference leads to it."""
-        if item.index in self._wanted:
-            self._earlier[item.index] = item, answer
+        """Remember *answer*, since references lead to it."""
+        self._earlier[item.index] = item, answer
 
-    def bind(self, item: SubRequest) -> Fault | None:
+    def bind(self, item: SubRequest, late: Late) -> Fault | None:
         """Complete *item* with what it refers to, or tell why it cannot be run."""
-        late = item.late
-        if late is None:
-            return None
         try:
             return self._bind_target(item, late.target) or self._bind_headers(item, late.headers) or self._bind_body(item, late.body)
         except _Missing as missing:

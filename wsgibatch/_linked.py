@@ -33,31 +33,34 @@ class LinkedCaller:
 
     def call(self, unit: Unit) -> Answers:
         """Every item of *unit*, in order. Nothing is raised."""
-        alone = not unit[0].group or (len(unit) == 1 and not callable(self._atomic))
-        answers = (self._member(unit[0]),) if alone else self._group(unit)
+        if not unit[0].group or (len(unit) == 1 and not callable(self._atomic)):
+            return (self._member(unit[0]),)
+        answers = self._group(unit)
         # The outcome of a group is that of all its members.
-        if not all(_is_success(answer) for answer in answers):
+        if not all(200 <= answer.status < 300 for answer in answers):
             self._succeeded.difference_update(item.index for item in unit)
         return answers
 
     def _member(self, item: SubRequest, group: Group | None = None) -> SubResponse:
         """One item, if what it waits for has ended as it has to."""
-        fault = self._unmet(item.after) or self._binder.bind(item)
+        fault = self._unmet(item.after) if item.after else None
+        if fault is None and item.late is not None:
+            fault = self._binder.bind(item, item.late)
         if fault is not None:
             return self._caller.in_place(fault)
         answer = self._caller.answer(item, group)
-        if _is_success(answer):
+        if 200 <= answer.status < 300:
             self._succeeded.add(item.index)
-        self._binder.keep(item, answer)
+        if item.index in self._binder.wanted:
+            self._binder.keep(item, answer)
         return answer
 
     def _unmet(self, edges: tuple[Edge, ...] | list[Edge]) -> Fault | None:
         for edge in edges:
-            wanted = edge.when == "succeeded"
-            if edge.when != "ended" and (edge.index in self._succeeded) is not wanted:
-                outcome = "has not succeeded" if wanted else "has not failed"
+            outcome = "succeeded" if edge.index in self._succeeded else "failed"
+            if edge.when != outcome and edge.when != "ended":
                 name = _name(self._items[edge.index])
-                return Fault(424, "dependency-failed", f"Not run, since request {name} {outcome}.", (("failed_item", name),))
+                return Fault(424, "dependency-failed", f"Not run, since request {name} has not {edge.when}.", (("failed_item", name),))
         return None
 
     def _group(self, unit: Unit) -> Answers:
@@ -154,10 +157,6 @@ class LinkedCaller:
 def _name(item: SubRequest) -> str | int:
     """How a client knows *item*."""
     return item.index if item.id is None else item.id
-
-
-def _is_success(answer: SubResponse) -> bool:
-    return 200 <= answer.status < 300
 
 
 def _checked(entered: object) -> Group:

@@ -5,7 +5,7 @@ behind it. So for an app whose safe methods do not write, a batch run by many th
 every order.
 """
 
-from itertools import pairwise
+from itertools import groupby
 
 from msgspec import Struct
 
@@ -50,7 +50,7 @@ def make_plan(batch: Batch, settings: Settings, concurrent: bool) -> Plan:
         return Plan(units, _alone(units, settings, concurrent))
     units = _units(batch)
     places = [place for place, unit in enumerate(units) for _ in unit]
-    needs = [_needs(batch, unit, place, places) for place, unit in enumerate(units)]
+    needs = _needs(batch, units, places)
     sequence = _sequence(batch, units, needs)
     stops = batch.on_error == "stop"
     if not concurrent or stops:
@@ -70,27 +70,34 @@ def _alone(units: list[Unit], settings: Settings, concurrent: bool) -> list[bool
 
 def _units(batch: Batch) -> list[Unit]:
     """The items, each by itself or with the members of its group."""
-    starts = [0, *(later.index for item, later in pairwise(batch.items) if not later.group or later.group != item.group), len(batch.items)]
-    units = [tuple(batch.items[start:end]) for start, end in pairwise(starts) if start < end]
+    units: list[Unit] = []
     seen: set[str] = set()
-    for unit in units:
-        if unit[0].group in seen:
+    for group, items in groupby(batch.items, lambda item: item.group):
+        if not group:
+            units += [(item,) for item in items]
+            continue
+        unit = tuple(items)
+        if group in seen:
             raise BadBatch("The members of an atomic group stand side by side.", batch.place(unit[0]))
-        if unit[0].group:
-            seen.add(unit[0].group)
+        seen.add(group)
+        units.append(unit)
     return units
 
 
-def _needs(batch: Batch, unit: Unit, place: int, places: list[int]) -> list[int]:
-    """The other units that *unit* waits for, each once."""
-    found: dict[int, None] = {}
-    for item in unit:
-        for edge in item.after:
-            if places[edge.index] != place:
-                found[places[edge.index]] = None
-            elif edge.index >= item.index:
-                raise _circle(batch, item)
-    return [*found]
+def _needs(batch: Batch, units: list[Unit], places: list[int]) -> list[list[int]]:
+    """The other units that each unit waits for, each once."""
+    needs: list[list[int]] = []
+    for place, unit in enumerate(units):
+        found: dict[int, None] = {}
+        for item in unit:
+            for edge in item.after:
+                need = places[edge.index]
+                if need != place:
+                    found[need] = None
+                elif edge.index >= item.index:
+                    raise _circle(batch, item)
+        needs.append(list(found))
+    return needs
 
 
 def _circle(batch: Batch, item: SubRequest) -> DependencyCycle:
@@ -102,7 +109,7 @@ def _sequence(batch: Batch, units: list[Unit], needs: list[list[int]]) -> list[i
 
     :raises DependencyCycle: when there is none.
     """
-    if all(need < place for place, found in enumerate(needs) for need in found):
+    if all(max(found, default=-1) < place for place, found in enumerate(needs)):
         return list(range(len(units)))
     sequence: list[int] = []
     entered, placed = [False] * len(units), [False] * len(units)
