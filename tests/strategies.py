@@ -1,11 +1,12 @@
 """What hypothesis draws: sub-requests, urls, headers, and bodies of batches that are nearly right."""
 
 import json
-from typing import Any
+from typing import Any, Literal
 
 from hypothesis import strategies as st
 
-from wsgibatch import SubRequest
+from wsgibatch import SubRequest, SubResponse
+from wsgibatch.model import Edge
 
 UNRESERVED = "abcXYZ019-._~"
 
@@ -83,3 +84,29 @@ def spoilt(draw: st.DrawFn, valid: bytes) -> bytes:
 
 anything = st.sampled_from(HOSTILE) | st.binary(max_size=60) | json_values.map(lambda value: json.dumps(value).encode())
 """Bytes of every kind, JSON of every kind among them."""
+
+
+roots = st.just("/")
+
+
+@st.composite
+def linked_items(draw: st.DrawFn, targets: st.SearchStrategy[str] = roots, forward: bool = False) -> list[SubRequest]:
+    """Items with any dependencies that have no circle, groups, unsafe methods and refusals.
+
+    :param forward: do items wait for earlier ones only?
+    """
+    groups = draw(st.lists(st.tuples(st.integers(1, 3), st.booleans()), min_size=1, max_size=10))
+    items: list[SubRequest] = []
+    for number, (size, grouped) in enumerate(groups):
+        name = f"g{number}" if grouped else ""
+        items += [SubRequest(len(items) + more, draw(st.sampled_from(["GET", "POST"])), draw(targets), [], group=name) for more in range(size)]
+    backwards = draw(st.booleans()) and not forward
+    for item in items:
+        others = [other.index for other in items if (other.index > item.index if backwards else other.index < item.index)]
+        others = [index for index in others if not item.group or items[index].group != item.group]
+        if others:
+            outcomes: st.SearchStrategy[Literal["succeeded", "failed", "ended"]] = st.sampled_from(("succeeded", "succeeded", "failed", "ended"))
+            item.after = tuple(Edge(index, draw(outcomes)) for index in draw(st.lists(st.sampled_from(others), max_size=3, unique=True)))
+        if draw(st.integers(0, 5)) == 0:
+            item.refusal = SubResponse(400, "Bad Request", [], b"")
+    return items

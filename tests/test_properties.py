@@ -1,8 +1,10 @@
 """What holds for any batch at all: each item's answer is its own, whatever stands beside it."""
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from copy import deepcopy
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +13,9 @@ from hypothesis import strategies as st
 from tests import strategies
 from tests.apps import mirror
 from tests.gateway import Item, post
-from wsgibatch import BatchMiddleware, _lookup, executors
+from tests.prepared import run
+from wsgibatch import BatchMiddleware, Group, SubRequest, _lookup, executors
+from wsgibatch.model import Late, Reference
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -135,3 +139,46 @@ def test_all_executors_give_the_same_answers(batch: list[Item]) -> None:
 @given(st.lists(good | bad | failing, max_size=12))
 def test_nothing_that_an_app_raises_is_told(batch: list[Item]) -> None:
     assert b"secret" not in post(MIDDLEWARES["sequential"], batch or {"batch": []}).body
+
+
+linked = strategies.linked_items(st.sampled_from(["/made", "/found", "/deny/x", "/fail/raise", "/fail/status", "/fail/404"]), forward=True)
+
+
+def stateless(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
+    """Makes something below the path, finds nothing at ``/fail/404``, and fails as :func:`app` does."""
+    path = environ["PATH_INFO"]
+    if path == "/fail/404":
+        start_response("404 Not Found", [("Content-Type", "text/plain")])
+        return [b"no"]
+    if path.startswith("/fail"):
+        return app(environ, start_response)
+    start_response("201 Created", [("Content-Type", "text/plain"), ("Location", path + "/1")])
+    return [path.encode()]
+
+
+@contextlib.contextmanager
+def no_transaction() -> Iterator[Group]:
+    yield Group()
+
+
+def refer(items: list[SubRequest]) -> list[SubRequest]:
+    """*items*, each that waits for another's success aimed at what that has made."""
+    for item in items:
+        made = next((edge.index for edge in item.after if edge.when == "succeeded"), None)
+        if made is not None:
+            item.late = Late(target=(Reference(made, "entity"), "/on"))
+    return items
+
+
+@given(linked, st.sampled_from([None, "stop", no_transaction]), st.sampled_from(["continue", "stop"]))
+def test_items_that_hang_together_are_answered_the_same_by_every_executor_in_every_order(
+    items: list[SubRequest], atomic: Any, on_error: Literal["continue", "stop"]
+) -> None:
+    ways = [
+        [told(item) for item in run(stateless, refer(deepcopy(items)), on_error, executor=executor, order=order, workers=3, atomic=atomic)]
+        for executor in _lookup.members(executors)
+        for order in ("barrier", "free", "sequential")
+    ]
+
+    assert all(way == ways[0] for way in ways)
+    assert on_error == "stop" or len(ways[0]) == len(items)

@@ -4,6 +4,7 @@ from typing import Any, Literal
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from tests import strategies
 from tests.prepared import batch_of, request
 from wsgibatch import Settings, SubRequest, SubResponse
 from wsgibatch._plan import Plan, make_plan
@@ -142,26 +143,7 @@ class Trial:
         return unit, tuple(SubResponse(status, "", [], b"") for _ in unit)
 
 
-@st.composite
-def linked_items(draw: st.DrawFn) -> list[SubRequest]:
-    """Items with any dependencies that have no circle, groups, unsafe methods and refusals."""
-    groups = draw(st.lists(st.tuples(st.integers(1, 3), st.booleans()), min_size=1, max_size=10))
-    items: list[SubRequest] = []
-    for number, (size, grouped) in enumerate(groups):
-        name = f"g{number}" if grouped else ""
-        items += [SubRequest(len(items) + more, draw(st.sampled_from(["GET", "POST"])), "/", [], group=name) for more in range(size)]
-    backwards = draw(st.booleans())
-    for item in items:
-        others = [other.index for other in items if (other.index > item.index if backwards else other.index < item.index)]
-        others = [index for index in others if not item.group or items[index].group != item.group]
-        if others:
-            item.after = tuple(map(Edge, draw(st.lists(st.sampled_from(others), max_size=3, unique=True))))
-        if draw(st.integers(0, 5)) == 0:
-            item.refusal = answer(item.index)
-    return items
-
-
-@given(st.data(), linked_items(), st.integers(1, 8), st.sampled_from(["barrier", "free", "sequential"]), st.booleans())
+@given(st.data(), strategies.linked_items(), st.integers(1, 8), st.sampled_from(["barrier", "free", "sequential"]), st.booleans())
 def test_linked_units_start_once_behind_what_they_wait_for_and_are_written_in_order(
     data: st.DataObject, items: list[SubRequest], window: int, order: str, concurrent: bool
 ) -> None:
@@ -177,7 +159,7 @@ def test_linked_units_start_once_behind_what_they_wait_for_and_are_written_in_or
     assert trial.written == list(range(len(trial.plan.units)))
 
 
-@given(st.data(), linked_items(), st.sampled_from(["barrier", "free", "sequential"]))
+@given(st.data(), strategies.linked_items(), st.sampled_from(["barrier", "free", "sequential"]))
 def test_a_unit_that_writes_keeps_its_place_in_the_order_of_the_sequence(data: st.DataObject, items: list[SubRequest], order: str) -> None:
     trial = Trial(items, order=order)
     assert trial.plan.links is not None
@@ -228,7 +210,7 @@ def test_what_stands_behind_a_refused_item_is_left_out_where_a_batch_stops() -> 
     assert (trial.started, trial.written) == ([0], [0, 1])
 
 
-@given(linked_items(), st.sets(st.integers(0, 9)))
+@given(strategies.linked_items(), st.sets(st.integers(0, 9)))
 def test_a_batch_that_stops_runs_one_by_one_up_to_the_first_failure(items: list[SubRequest], drawn: set[int]) -> None:
     trial = Trial(items, "stop")
     assert trial.plan.links is not None

@@ -12,10 +12,10 @@ from time import perf_counter
 from typing import Any
 
 from ._answer import CRASHED, InvalidAnswer, Response, validated
-from ._inherit import GROUP, MARK, URI_KEYS, template
+from ._inherit import MARK, URI_KEYS, template
 from ._log import log_failure
 from ._vet import answer_in_place
-from .model import Answers, Fault, Group, SubRequest, SubResponse, Unit
+from .model import Answers, Fault, SubRequest, SubResponse, Unit
 from .protocols import Dialect
 from .settings import Settings
 
@@ -61,14 +61,11 @@ class Caller:
         if not isinstance(error, Exception) and _raised_by_signal(error):
             self._app = _interrupted
 
-    def answer(self, item: SubRequest, group: Group | None = None) -> SubResponse:
-        """One item, which may belong to a *group*. Nothing is raised."""
+    def answer(self, item: SubRequest) -> SubResponse:
+        """One item. Nothing is raised."""
         started = perf_counter()
         try:
             environ = self._environ(item)
-            if group is not None:
-                environ |= group.environ
-                environ[GROUP] = group
             answer = None if self._before is None else self._asked(item, environ)
             if answer is None:
                 response = Response(self._limit)

@@ -10,6 +10,7 @@ from typing import Literal
 
 from ._bind import Binder
 from ._caller import Caller
+from ._inherit import GROUP
 from ._log import log_group
 from .model import Answers, Batch, Edge, Fault, Group, SubRequest, SubResponse, Unit
 from .protocols import Atomic
@@ -41,14 +42,14 @@ class LinkedCaller:
             self._succeeded.difference_update(item.index for item in unit)
         return answers
 
-    def _member(self, item: SubRequest, group: Group | None = None) -> SubResponse:
+    def _member(self, item: SubRequest) -> SubResponse:
         """One item, if what it waits for has ended as it has to."""
         fault = self._unmet(item.after) if item.after else None
         if fault is None and item.late is not None:
             fault = self._binder.bind(item, item.late)
         if fault is not None:
             return self._caller.in_place(fault)
-        answer = self._caller.answer(item, group)
+        answer = self._caller.answer(item)
         if 200 <= answer.status < 300:
             self._succeeded.add(item.index)
         if item.index in self._binder.wanted:
@@ -125,8 +126,9 @@ class LinkedCaller:
     def _in_transaction(self, item: SubRequest, group: Group, answers: list[SubResponse]) -> None:
         """One member: its answer is added to *answers*, and what it did is on the way to be undone where it failed."""
         answers.append(self._caller.in_place(_FAILED))
+        item.fields = item.fields | group.environ | {GROUP: group}
         with group.item():
-            answers[-1] = self._member(item, group)
+            answers[-1] = self._member(item)
             if answers[-1].status < 400 and group.broken():
                 answers[-1] = self._caller.in_place(_BROKEN)
             if answers[-1].status >= 400:

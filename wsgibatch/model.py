@@ -100,8 +100,9 @@ class SubRequest(Struct, gc=False):
     """PATH_INFO: percent-decoded, below the mount point, as latin-1 text (PEP 3333)."""
     query: str = ""
     """QUERY_STRING: raw."""
-    fields: dict[str, str] = field(default_factory=dict)
-    """The headers under their CGI names; no header whose name holds ``_`` gets in, so the mapping can be reversed."""
+    fields: dict[str, Any] = field(default_factory=dict)
+    """The headers under their CGI names; no header whose name holds ``_`` gets in, so the mapping can be reversed. With them, what its group adds
+    to its environ."""
     refusal: SubResponse | None = None
     """The answer of an item that must not run."""
 

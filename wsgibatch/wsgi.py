@@ -23,6 +23,7 @@ with warnings.catch_warnings():
     # WebOb imports cgi, which Python 3.11 and 3.12 announce the end of; from 3.13 on legacy-cgi takes its place.
     warnings.filterwarnings("ignore", "'cgi' is deprecated", DeprecationWarning)
     import webob
+    from webob.headers import EnvironHeaders
 
 _JOINED = 64 << 10
 """Bytes up to which an answer is sent in one piece; a larger one stays the pieces that it was made of."""
@@ -164,7 +165,7 @@ def _head_of(environ: dict[str, Any]) -> Head:
         scheme=request.scheme,
         media_type=media_type,
         parameters=parameters,
-        headers=request.headers,
+        headers=EnvironHeaders(environ),
         content_encoding=environ.get("HTTP_CONTENT_ENCODING", ""),
         item=environ.get(MARK),
         cookies="HTTP_COOKIE" in environ,
