@@ -2,6 +2,7 @@
 
 import io
 import json
+import random
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
@@ -40,6 +41,28 @@ def routes(count: int) -> Work:
     """Plain GETs, and a batch as Flask-Aggregator has it: a list of routes."""
     paths = paths_of(count)
     return Work(paths, environ_of("GET", paths[0]), _json(paths))
+
+
+def requests(count: int) -> Work:
+    """Plain GETs, and a batch as Microsoft Graph has it."""
+    return _linked(count, lambda number: [])
+
+
+def chained(count: int) -> Work:
+    """The same, where each item waits for the one before it."""
+    return _linked(count, lambda number: [str(number - 1)])
+
+
+def spread(count: int) -> Work:
+    """The same, where each item waits for any one before it."""
+    chance = random.Random(1)  # noqa: S311 - which ones it hits is no secret
+    return _linked(count, lambda number: [str(chance.randrange(number))])
+
+
+def _linked(count: int, needs: Callable[[int], list[str]]) -> Work:
+    paths = paths_of(count)
+    items = [{"id": str(number), "method": "GET", "url": path, "dependsOn": needs(number) if number else []} for number, path in enumerate(paths)]
+    return Work(paths, environ_of("GET", paths[0]), _json({"requests": items}))
 
 
 def paths_of(count: int) -> list[str]:

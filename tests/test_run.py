@@ -183,6 +183,21 @@ def test_units_without_a_dependency_pass_those_that_wait() -> None:
     assert trial.run.ready(256) == [trial.plan.units[1]]
 
 
+def test_a_chain_of_short_units_hands_out_its_answers_together_and_long_or_large_ones_at_once() -> None:
+    for long, large in ((False, False), (True, False), (False, True)):
+        trial = Trial([request(0), request(1, after=(Edge(0),))])
+        [first] = trial.run.ready(256)
+        took, body = 0.1 if long else 0.0, b"x" * (100_000 if large else 1)
+
+        trial.run.take([(first, (SubResponse(200, "OK", [], body, duration=took),))])
+
+        assert len(trial.run.drain()) == (long or large)
+        [second] = trial.run.ready(256)
+        trial.run.take([(second, (answer(1),))])
+        assert len(trial.run.drain()) == 2 - (long or large)
+        assert trial.run.drained
+
+
 def test_a_unit_that_waits_for_a_refused_one_starts_at_once() -> None:
     refused = request(0)
     refused.refusal = answer(0)

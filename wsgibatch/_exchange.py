@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeAlias
 from msgspec import Struct
 
 from . import _lookup, dialects, executors
-from ._log import batch_log, log_batch, log_items, log_refusal
+from ._log import batch_log, item_log, log_batch, log_items, log_refusal
 from ._plan import make_plan
 from ._run import LinkedRun, Run
 from ._target import BatchPaths
@@ -172,14 +172,16 @@ class Tally:
     """What the end of a batch tells of its items."""
 
     def __init__(self) -> None:
-        self._told = batch_log.isEnabledFor(logging.INFO)
+        # Asked once, since a batch may have many bursts.
+        self._told, self._each_told = batch_log.isEnabledFor(logging.INFO), item_log.isEnabledFor(logging.INFO)
         self.failed = 0
         """Counted only where somebody is told."""
         self.times: list[tuple[float, float]] = []
 
     def count(self, done: list[Done]) -> None:
         """These units have been written."""
-        log_items(done)
+        if self._each_told:
+            log_items(done)
         if self._told:
             self.failed += sum(answer.status >= 400 for _, answers in done for answer in answers)
         missing = SHOWN - len(self.times)

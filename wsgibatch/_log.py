@@ -19,8 +19,6 @@ def escaped(text: str) -> str:
 
 def log_items(done: list[Done]) -> None:
     """A record for each item, once it can be written."""
-    if not item_log.isEnabledFor(logging.INFO):
-        return
     for unit, answers in done:
         for item, answer in zip(unit, answers, strict=True):
             told = {**_named(item), "item_status": answer.status, "item_duration": answer.duration, "item_id": item.id}

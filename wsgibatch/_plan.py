@@ -49,7 +49,7 @@ def make_plan(batch: Batch, settings: Settings, concurrent: bool) -> Plan:
         units: list[Unit] = [(item,) for item in batch.items]
         return Plan(units, _alone(units, settings, concurrent))
     units = _units(batch)
-    places = [place for place, unit in enumerate(units) for _ in unit]
+    places = [place for place, unit in enumerate(units) for _ in unit] if len(units) < len(batch.items) else list(range(len(units)))
     needs = _needs(batch, units, places)
     sequence = _sequence(batch, units, needs)
     stops = batch.on_error == "stop"
@@ -70,6 +70,8 @@ def _alone(units: list[Unit], settings: Settings, concurrent: bool) -> list[bool
 
 def _units(batch: Batch) -> list[Unit]:
     """The items, each by itself or with the members of its group."""
+    if not any(item.group for item in batch.items):
+        return [(item,) for item in batch.items]
     units: list[Unit] = []
     seen: set[str] = set()
     for group, items in groupby(batch.items, lambda item: item.group):

@@ -65,11 +65,17 @@ class Run:
         end = start
         while end < len(answers) and answers[end] is not None:
             end += 1
+        if end == start:
+            return []
         drained: list[Any] = list(zip(self._units[start:end], answers[start:end], strict=True))
         # What is written need not be kept.
         answers[start:end] = [None] * (end - start)
         self._drained = end
         return drained
+
+
+BURST_SECONDS, BURST_BYTES = 0.001, 64 << 10
+"""Time in the app, and bytes of answers, after which a chain of units hands out what it has; as lanes report."""
 
 
 class LinkedRun(Run):
@@ -82,6 +88,7 @@ class LinkedRun(Run):
         # The next to be written may stand anywhere in a sequence that is not the batch's own, so there is no window on one.
         self._straight = self._sequence == list(range(len(self._units)))
         self._next = 0
+        self._spent, self._size = 0.0, 0
         self._held: set[int] = set()
         self._released: list[Unit] = []
         for place, unit in enumerate(self._units):
@@ -97,7 +104,7 @@ class LinkedRun(Run):
     def ready(self, window: int) -> list[Unit]:
         """As :meth:`Run.ready`. What still has to wait is passed by, and started once all that it waits for is done."""
         ready, self._released = self._released, []
-        units, alone, sequence = self._units, self._alone, self._sequence
+        units, alone, sequence, waits = self._units, self._alone, self._sequence, self._waits
         end = min(len(sequence), self._drained + window) if self._straight else len(sequence)
         while self._next < end and not self._barrier:
             place = sequence[self._next]
@@ -106,7 +113,7 @@ class LinkedRun(Run):
                     if self._running or self._held:
                         break
                     self._barrier = True
-                if self._waits[place]:
+                if waits[place]:
                     self._held.add(place)
                 else:
                     self._running += 1
@@ -115,11 +122,16 @@ class LinkedRun(Run):
         return ready
 
     def take(self, done: Iterable[Done]) -> None:
+        places, answers, dependants = self._places, self._answers, self._dependants
         for unit, answered in done:
-            place = self._places[unit[0].index]
-            self._answers[place] = answered
+            place = places[unit[0].index]
+            answers[place] = answered
+            for answer in answered:
+                self._spent += answer.duration
+                self._size += len(answer.body)
             self._running -= 1
-            self._settle(place)
+            if dependants[place]:
+                self._settle(place)
             if self._stops and any(answer.status >= 400 for answer in answered):
                 self._leave_out(self._next)
         if not self._running:
@@ -127,13 +139,19 @@ class LinkedRun(Run):
 
     def drain(self) -> list[Done]:
         """As :meth:`Run.drain`, without the units that are left out."""
-        return [done for done in super().drain() if done[1]]
+        # One by one the answers to a chain of short units would cost more to write than to get.
+        if self._released and self._spent < BURST_SECONDS and self._size < BURST_BYTES:
+            return []
+        self._spent, self._size = 0.0, 0
+        drained = super().drain()
+        return [done for done in drained if done[1]] if self._stops else drained
 
     def _settle(self, place: int) -> None:
         """The unit at *place* is done: whoever was passed by and waited for it last may start."""
+        waits = self._waits
         for dependant in self._dependants[place]:
-            self._waits[dependant] -= 1
-            if not self._waits[dependant] and dependant in self._held:
+            waits[dependant] -= 1
+            if not waits[dependant] and dependant in self._held:
                 self._held.remove(dependant)
                 self._released.append(self._units[dependant])
                 self._running += 1

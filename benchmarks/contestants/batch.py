@@ -45,6 +45,9 @@ def _check(chunks: list[bytes], work: Work) -> None:
     if "batch" in answers:
         failed = [answer for answer in answers["batch"] if answer["status_code"] != 200]
         count = len(answers["batch"])
+    elif "responses" in answers:
+        failed = [answer for answer in answers["responses"] if answer["status"] != 200]
+        count = len(answers["responses"])
     else:
         # The format of Flask-Aggregator has no statuses; what we answer in an app's place is told by its code.
         failed = [answer for answer in answers.values() if "code" in answer]
