@@ -1,0 +1,178 @@
+"""SQLAlchemy: atomic groups in one database transaction, for ``sessionmaker``, ``scoped_session`` and Flask-SQLAlchemy's ``db.session``::
+
+    Session = sessionmaker(engine)
+    app = BatchMiddleware(app, atomic=join_groups(Session))
+
+Views stay as they are. While a group runs, the sessions of these factories use the group's connection, one for each engine, and what a view commits
+or rolls back is a savepoint on it; when the group ends, the connection commits, or rolls everything back. Requests that belong to no group, and other
+threads, notice nothing.
+
+What a view writes past these sessions, with ``engine.begin()`` or a session from elsewhere, it writes past the group: there
+``current_connection(engine)`` takes part, where it is not None. The session event ``after_commit`` comes with every savepoint; what has to wait for
+the group, a mail say, is given to ``environ["wsgibatch.group"].on_commit``. Savepoints end in the order of a stack, so two sessions that take turns
+within one item fail. Several databases are committed one after another, not in two phases: where one fails, those before it stay committed. In SQLite
+a group is the only writer from its first query on.
+"""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from contextvars import ContextVar
+from typing import Any
+
+from sqlalchemy import Connection, Engine, NestedTransaction
+from sqlalchemy.exc import InvalidRequestError
+from sqlalchemy.orm import Session, scoped_session, sessionmaker
+
+from ..errors import ConfigError
+from ..model import Group
+from ..protocols import Atomic
+
+__all__ = ("current_connection", "join_groups")
+
+_GROUP: ContextVar["_Group | None"] = ContextVar("wsgibatch.group", default=None)
+
+
+def join_groups(*factories: sessionmaker[Any] | scoped_session[Any]) -> Atomic:
+    """Have the sessions of *factories* join atomic groups; gives what the setting ``atomic`` takes.
+
+    It is called once, at start: sessions that were made before do not join. A group is refused in a thread whose scoped session is still in a
+    transaction, as it is when requests end without ``remove()``.
+
+    :raises ConfigError: for what is neither a ``sessionmaker`` nor a ``scoped_session`` of one, and for nothing at all.
+    """
+    if not factories:
+        raise ConfigError("join_groups: a sessionmaker or a scoped_session is wanted")
+    for factory in factories:
+        maker = factory.session_factory if isinstance(factory, scoped_session) else factory
+        if not isinstance(maker, sessionmaker):
+            raise ConfigError(f"join_groups: a sessionmaker, or a scoped_session of one, is wanted, not {factory!r}")
+        if not issubclass(maker.class_, _Joining):
+            maker.class_ = type(maker.class_.__name__, (_Joining, maker.class_), {})
+        # It holds for sessions that are bound to a connection. In other modes a view would roll back, or commit, more than its own.
+        maker.configure(join_transaction_mode="create_savepoint")
+    scopes = [factory for factory in factories if isinstance(factory, scoped_session)]
+
+    @contextmanager
+    def atomic() -> Iterator[Group]:
+        for scope in scopes:
+            _check_idle(scope)
+        with ExitStack() as transactions:
+            group = _Group(transactions)
+            token = _GROUP.set(group)
+            try:
+                # What hooks do around an item belongs to the group as well.
+                with group.item():
+                    yield group
+            finally:
+                group.ended = True
+                _GROUP.reset(token)
+
+    return atomic
+
+
+def current_connection(engine: Engine) -> Connection | None:
+    """The connection of the running group to *engine*, to execute statements on and neither to commit nor to close; None outside of groups."""
+    group = _running()
+    return None if group is None else group.connection(engine)
+
+
+class _Joining(Session):
+    """What the session class of a factory becomes."""
+
+    def get_bind(self, *arguments: Any, **options: Any) -> Engine | Connection:
+        bind = super().get_bind(*arguments, **options)
+        group = _running()
+        return bind if group is None or isinstance(bind, Connection) else group.join(self, bind)
+
+
+class _Group(Group):
+    """Opens a connection when it is first asked for.
+
+    Around what an item does on a connection stands a savepoint. Its release fails where the transaction has ended before its time (a COMMIT that a
+    view executes, a deadlock in MySQL, ON CONFLICT ROLLBACK in SQLite), and where PostgreSQL, after an error, would answer COMMIT by rolling back.
+    Without it such a group might seem to succeed.
+    """
+
+    def __init__(self, transactions: ExitStack) -> None:
+        super().__init__()
+        self.ended = False
+        self._transactions = transactions
+        self._connections: dict[Engine, Connection] = {}
+        self._savepoints: dict[Connection, NestedTransaction] = {}
+        self._sessions: dict[Session, None] = {}
+
+    def connection(self, engine: Engine) -> Connection:
+        connection = self._connections.get(engine)
+        if connection is None:
+            connection = self._connections[engine] = self._transactions.enter_context(_transaction(engine))
+        if connection not in self._savepoints:
+            self._savepoints[connection] = connection.begin_nested()
+        return connection
+
+    def join(self, session: Session, engine: Engine) -> Connection:
+        self._sessions[session] = None
+        return self.connection(engine)
+
+    @contextmanager
+    def item(self) -> Iterator[None]:
+        try:
+            yield
+        finally:
+            # What they have not committed by now they never would, and what they remember of the database may yet be rolled back.
+            for session in reversed(self._sessions):
+                session.close()
+            self._sessions.clear()
+        for connection, savepoint in self._savepoints.items():
+            if connection.get_nested_transaction() is not savepoint:
+                raise InvalidRequestError("a savepoint was left open on the connection of the group, or one too many was ended")
+            savepoint.commit()
+            _restore_options(connection)
+        self._savepoints.clear()
+
+    def broken(self) -> bool:
+        return any(connection.invalidated or not connection.in_transaction() for connection in self._connections.values())
+
+
+def _running() -> _Group | None:
+    group = _GROUP.get()
+    # A thread that a view has started in a copy of its context may outlive the group.
+    return None if group is None or group.ended else group
+
+
+def _check_idle(scope: scoped_session[Any]) -> None:
+    """
+    See to it that no session which this thread has already stays outside of its group.
+
+    :raises InvalidRequestError: when one would.
+    """
+    session = None
+    # Scope functions that know requests only, as Flask-SQLAlchemy's, raise outside of them; then there is no session either.
+    with suppress(LookupError, RuntimeError):
+        session = scope() if scope.registry.has() else None
+    if session is not None and (session.in_transaction() or not isinstance(session, _Joining)):
+        raise InvalidRequestError("a scoped session is still in use, or older than join_groups(): remove() it at the end of each request")
+
+
+@contextmanager
+def _transaction(engine: Engine) -> Iterator[Connection]:
+    """A connection in a transaction, which is committed if the block is left normally, and otherwise rolled back."""
+    with engine.connect() as connection, connection.begin():
+        # The module sqlite3 begins a transaction before the first write only, if no event handler of the app does it earlier. A savepoint outside of
+        # one commits when it is released. A transaction that begins by reading could not wait for the lock once it writes.
+        if engine.dialect.name == "sqlite" and not _in_transaction(connection):
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        yield connection
+
+
+def _in_transaction(connection: Connection) -> bool:
+    """As the module ``sqlite3`` sees it."""
+    driver: Any = connection.connection.driver_connection
+    return bool(driver.in_transaction)
+
+
+def _restore_options(connection: Connection) -> None:
+    """Take back execution options, such as the schemas of a tenant, that a session has set for its own time on the connection."""
+    options, former = connection.get_execution_options(), connection.engine.get_execution_options()
+    changed = {name: former.get(name) for name in options if options[name] is not former.get(name)}
+    if changed:
+        connection.execution_options(**changed)
