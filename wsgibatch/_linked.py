@@ -59,7 +59,7 @@ class LinkedCaller:
     def _unmet(self, edges: tuple[Edge, ...] | list[Edge]) -> Fault | None:
         for edge in edges:
             outcome = "succeeded" if edge.index in self._succeeded else "failed"
-            if edge.when != outcome and edge.when != "ended":
+            if edge.when not in (outcome, "ended"):
                 name = _name(self._items[edge.index])
                 return Fault(424, "dependency-failed", f"Not run, since request {name} has not {edge.when}.", (("failed_item", name),))
         return None

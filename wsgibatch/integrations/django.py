@@ -7,14 +7,23 @@ django-batch-requests, is understood as well; where both speak, ``WSGIBATCH`` wi
 ``"wsgibatch.integrations.django.BatchConfig"`` in ``INSTALLED_APPS``, ``manage.py check`` looks at them.
 
 Items go through the middleware stack like any request: sessions, CSRF and authentication hold for each of them.
+
+Atomic groups are transactions where :class:`atomic` says so::
+
+    WSGIBATCH = {"atomic": "wsgibatch.integrations.django:atomic"}
 """
 
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from types import TracebackType
+from typing import Any, NoReturn, TypeVar
 
 import msgspec
 from django.apps import AppConfig
 from django.conf import settings as project
 from django.core import checks
+from django.db import connections, transaction
 from django.urls import Resolver404, resolve
 from msgspec import Struct
 
@@ -23,6 +32,7 @@ from .._exchange import Endpoint
 from .._inherit import template
 from .._lookup import nearest
 from ..errors import ConfigError
+from ..model import Group
 from ..settings import Settings
 from ..wsgi import BatchMiddleware
 
@@ -53,6 +63,146 @@ def batch(app: WSGIApp, **overrides: Any) -> BatchMiddleware:
     :raises ConfigError: for settings that cannot work.
     """
     return BatchMiddleware(app, **_configured(overrides))
+
+
+class atomic:  # noqa: N801  # What it makes is used like Django's, and it is called so in the settings.
+    """What the setting ``atomic`` takes: an atomic group is one transaction on each of the databases *using*::
+
+        application = batch(get_wsgi_application(), atomic=atomic(using=("default", "archive")))
+
+    For the database ``default`` alone, the reference ``"wsgibatch.integrations.django:atomic"`` says the same as ``atomic()``.
+
+    Views stay as they are: an atomic block in one, or around it by ATOMIC_REQUESTS, is a savepoint. What they give to ``transaction.on_commit``
+    is called once, after the commit; there belongs what no database can undo, a mail say. If a callback raises, the group is committed all the
+    same; that is logged and, as ever in Django, the callbacks behind it are not called.
+
+    These fail with an exception in the view, and their group with them: ``atomic(durable=True)``, and setting autocommit, committing or rolling
+    back by hand. A view that catches a database error without an atomic block inside the ``try`` undoes its group as well, whatever it answers.
+
+    Several databases are committed one after another, in the order given, and not in two phases: when one fails, those before it stay
+    committed, and their callbacks have been called. Databases that are not named take no part. Where groups read before they write,
+    SQLite needs ``"transaction_mode": "IMMEDIATE"`` in the OPTIONS of Django 5.1 to have them wait for other writers.
+
+    :param using: the alias of a database, or several.
+    :raises ConfigError: for no alias at all; ``batch()`` and the system checks also find aliases that are not there.
+    """
+
+    def __init__(self, using: str | Iterable[str] = "default") -> None:
+        self._aliases = tuple(dict.fromkeys((using,) if isinstance(using, str) else using))
+        if not self._aliases:
+            raise ConfigError("atomic: at least one database is needed")
+        self._stack = ExitStack()
+
+    def __call__(self) -> "atomic":
+        # One setting serves groups in many threads at once, so each has an object of its own. Where the setting is a reference, it is the
+        # class that is called: what comes of either call has to be the context manager of a group.
+        return atomic(self._aliases)
+
+    def __enter__(self) -> Group:
+        return self._stack.enter_context(_transactions(self._aliases))
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def check(self) -> None:
+        """Look for the databases, once the project's settings are there.
+
+        :raises ConfigError: for an alias that the project does not have.
+        """
+        for alias in self._aliases:
+            if alias not in connections:
+                raise ConfigError(f"atomic: there is no database {alias!r} {nearest(alias, list(connections))}")
+
+
+class _Group(Group):
+    """Around each item stand savepoints, whose release tells of an error that a view has hidden: a COMMIT would not.
+
+    PostgreSQL refuses all statements after an error, but answers a COMMIT by rolling back.
+    """
+
+    def __init__(self, aliases: tuple[str, ...]) -> None:
+        super().__init__()
+        self._aliases = aliases
+
+    @contextmanager
+    def item(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            for alias in self._aliases:
+                stack.enter_context(transaction.atomic(using=alias))
+            yield
+
+    def broken(self) -> bool:
+        # Leaving the savepoint would clear it, and what else the item wrote would be gone although it has succeeded.
+        return any(connections[alias].needs_rollback for alias in self._aliases)
+
+    def hooks(self, committed: bool) -> list[Callable[[], object]]:
+        # No request will close what they open.
+        given = super().hooks(committed)
+        return [*given, _close_what_is_over] if given else given
+
+
+@contextmanager
+def _transactions(aliases: tuple[str, ...]) -> Iterator[Group]:
+    """A group on these databases."""
+    group = _Group(aliases)
+    _close_what_is_over()
+    with ExitStack() as stack:
+        # Those that callbacks have opened are among them.
+        stack.callback(_close_what_is_over)
+        for alias in aliases:
+            stack.enter_context(_kept_open(connections[alias]))
+        for alias in reversed(aliases):
+            stack.enter_context(_transaction(connections[alias], group))
+        yield group
+
+
+def _close_what_is_over() -> None:
+    """What Django does with this thread's connections when a request starts and when it has ended.
+
+    It takes one in a transaction for a left-over and closes it. Where a group stands in an outer transaction, a test case's say, that is none.
+    """
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            connection.close_if_unusable_or_obsolete()
+
+
+@contextmanager
+def _kept_open(connection: Any) -> Iterator[None]:
+    """Has the requests of a group leave *connection* alone, which is this thread's own: other threads close theirs as ever."""
+    connection.close_if_unusable_or_obsolete = lambda: None
+    try:
+        yield
+    finally:
+        del connection.close_if_unusable_or_obsolete
+
+
+@contextmanager
+def _transaction(connection: Any, group: Group) -> Iterator[None]:
+    """A transaction of which it is known whether it was committed; a savepoint, where there is an outer one."""
+    outermost = not connection.in_atomic_block
+    if outermost and not connection.get_autocommit():
+        raise transaction.TransactionManagementError(f"without AUTOCOMMIT Django commits nothing on {connection.alias!r} by itself")
+    committed: list[bool] = []
+    try:
+        with transaction.atomic(using=connection.alias):
+            if outermost:
+                connection.on_commit(lambda: committed.append(True))
+            yield
+    except BaseException as error:
+        if not committed:
+            raise
+        # A later callback has raised it. Neither this nor another database may be taken for rolled back for it: so a hook tells it, however
+        # the group ends.
+        group.on_commit(partial(_raise, error))
+        group.on_rollback(partial(_raise, error))
+    else:
+        if outermost and not committed:
+            # Django leaves a block in silence whose connection was closed inside.
+            raise transaction.TransactionManagementError(f"the transaction on {connection.alias!r} ended before its time")
+
+
+def _raise(error: BaseException) -> NoReturn:
+    raise error
 
 
 class BatchConfig(AppConfig):  # type: ignore[misc]
@@ -96,6 +246,8 @@ def _configured(overrides: dict[str, Any]) -> dict[str, Any]:
     if len(made) < len(given):
         raise ConfigError("WSGIBATCH: a setting is given twice, in lower and in upper case")
     made |= overrides
+    if isinstance(made.get("atomic"), atomic):
+        made["atomic"].check()
     old = _translated(project.BATCH_REQUESTS) if hasattr(project, "BATCH_REQUESTS") else {}
     if made.get("durations") is False:
         old.pop("duration_header", None)

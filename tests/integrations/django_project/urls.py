@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from . import views
+from . import groups, views
 
 urlpatterns = [
     path("notes", views.notes, name="notes"),
@@ -13,4 +13,8 @@ urlpatterns = [
     path("raise", views.raise_after_a_query),
     path("torn", views.torn),
     path("meet", views.meet),
+    path("groups/texts", groups.texts),
+    path("groups/streamed", groups.streamed),
+    path("groups/asynchronous", groups.asynchronous),
+    path("groups/<str:way>", groups.add),
 ]
