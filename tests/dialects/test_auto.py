@@ -1,5 +1,6 @@
 import pytest
 from hypothesis import given
+from msgspec.structs import replace
 
 from tests import strategies
 from tests.apps import show
@@ -8,10 +9,13 @@ from wsgibatch import BatchMiddleware, Settings, SubRequest, _lookup, dialects
 from wsgibatch.dialects.aggregator import AggregatorDialect
 from wsgibatch.dialects.auto import AutoDialect
 from wsgibatch.dialects.django import DjangoDialect
+from wsgibatch.dialects.graph import GraphDialect
+from wsgibatch.dialects.odata import OdataDialect
 from wsgibatch.errors import BadBatch
 from wsgibatch.model import Head
 
 HEAD = Head(path="/batch", mount="", host="h", scheme="http", media_type="application/json", parameters={})
+ENVELOPE = b'{"requests":[{"id":"1","method":"GET","url":"/a"}]}'
 
 
 @pytest.mark.parametrize(
@@ -23,15 +27,32 @@ HEAD = Head(path="/batch", mount="", host="h", scheme="http", media_type="applic
         (b'{"batch":[]}', DjangoDialect),
         (b'["/a"]', AggregatorDialect),
         (b'["", {}]', AggregatorDialect),
+        (ENVELOPE, GraphDialect),
+        (b'{"requests":[{"url":"/a","id":7}, 5]}', GraphDialect),
     ],
 )
 def test_a_dialect_is_told_by_its_shape(body: bytes, dialect: type) -> None:
     assert type(AutoDialect().choose(HEAD, body)) is dialect
 
 
+@pytest.mark.parametrize(("name", "dialect"), [("OData-Version", OdataDialect), ("odata-maxversion", OdataDialect), ("X-OData", GraphDialect)])
+def test_a_header_that_only_odata_has_tells_it_from_graph(name: str, dialect: type) -> None:
+    assert type(AutoDialect().choose(replace(HEAD, headers={name: "4.01"}), ENVELOPE)) is dialect
+
+
+def test_a_header_of_odata_makes_nothing_else_a_batch_of_it() -> None:
+    head = replace(HEAD, headers={"OData-Version": "4.01"})
+
+    assert type(AutoDialect().choose(head, b'["/a"]')) is AggregatorDialect
+    with pytest.raises(BadBatch):
+        AutoDialect().choose(head, b'{"requests":[{"path":"/a"}]}')
+
+
 @pytest.mark.parametrize(
     "body",
     [b"", b"[]", b"{}", b"null", b"5", b'"text"', b"[[]]", b"[5]", b"[null]", b'[{"url":"/a"}]', b'{"requests":[]}', b'{"batch":[],"requests":[]}']
+    + [b'{"requests":{}}', b'{"requests":[5]}', b'{"requests":[{"id":"1"}]}', b'{"requests":[{"path":"/a","method":"GET"}]}']
+    + [b'{"requests":[{"id":"1","url":"/a"}],"defaults":{}}', b'{"requests":["id","url"]}', b'{"Requests":[{"id":"1","url":"/a"}]}']
     + [b'{"batch":[],"include_headers":true}', b"broken", b"[", b"[}", b'{"batch":', b'{"a":1}x'],
 )
 def test_a_shape_that_is_not_decisive_is_refused(body: bytes) -> None:
@@ -42,10 +63,10 @@ def test_a_shape_that_is_not_decisive_is_refused(body: bytes) -> None:
 @pytest.mark.parametrize("word", [word for word in _lookup.members(dialects) if word != "auto"])
 def test_what_a_dialect_writes_is_recognised_as_its_own_or_not_at_all(word: str) -> None:
     dialect = _lookup.member(dialects, word)
-    _, body = dialect().write([SubRequest(0, "GET", "/a", [])])
+    headers, body = dialect().write([SubRequest(0, "GET", "/a", [])])
 
     try:
-        chosen = AutoDialect().choose(HEAD, body)
+        chosen = AutoDialect().choose(replace(HEAD, headers=dict(headers)), body)
     except BadBatch:
         return
     assert type(chosen) is dialect
@@ -80,6 +101,13 @@ def test_each_batch_is_answered_in_its_own_dialect() -> None:
     assert post(app, ["/text"]).json() == {"/text": "grüße"}
     assert post(app, [get("/text")]).items[0]["body"] == "grüße"
     assert post(app, ["/text"]).json() == {"/text": "grüße"}
+
+
+def test_graph_and_odata_are_told_apart_by_the_headers_of_the_post() -> None:
+    app = BatchMiddleware(show)
+
+    assert "Content-Type" in post(app, ENVELOPE).json()["responses"][0]["headers"]
+    assert "content-type" in post(app, ENVELOPE, HTTP_ODATA_MAXVERSION="4.01").json()["responses"][0]["headers"]
 
 
 def test_types_that_need_no_preflight_are_not_taken_however_decisive_the_shape_is() -> None:
