@@ -12,7 +12,7 @@ import base64
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType, field
@@ -63,6 +63,7 @@ _requests = msgspec.json.Decoder(_Requests)
 # What a reference begins with, where one needs no other word that the item depends on anything.
 _SIGNS = ("$", "%24", "/$", "/%24")
 _CONDITION = re.compile(r"\s*+((?i:not)\s++)?\$(\S+)/\$succeeded\s*+\Z")
+_NOWHERE = Head(path="/$batch", mount="", host="", scheme="http", media_type="application/json", parameters={})
 _UNSUPPORTED = Fault(424, "condition-not-supported", "Not run, since no condition is known here but '$id/$succeeded' and 'not $id/$succeeded'.")
 
 
@@ -94,9 +95,26 @@ class OdataDialect(GraphDialect):
 
     def write(self, requests: Sequence[SubRequest]) -> tuple[Headers, bytes]:
         written = written_of(requests, _base64url_of)
+        ids = {str(request.id) for request in written}
         for request in written:
             request.headers = {name.lower(): value for name, value in request.headers.items()}
-        return [*JSON[:1], ("OData-Version", "4.01")], encode({"requests": written})
+            request.url = _as_path(request.url, ids)
+        body = encode({"requests": written})
+        self._check(body, len(written))
+        return [*JSON[:1], ("OData-Version", "4.01")], body
+
+    def _check(self, body: bytes, count: int) -> None:
+        """Is nothing in a batch that was written read as a reference?
+
+        :raises ValueError: when it is.
+        """
+        try:
+            items = self.decode(_NOWHERE, body, Settings(max_requests=count + 1)).items
+        except BadBatch as error:
+            raise ValueError(f"{error.pointer}: {error.detail}") from None
+        for item in items:
+            if item.late is not None:
+                raise ValueError(f"{PLACE}/{item.index}: what is meant as text would be read as a reference")
 
     def _item(self, index: int, request: _Request, names: Names, root: str) -> SubRequest:
         method, url = upper_case(request.method), without_spaces(request.url)
@@ -202,12 +220,20 @@ def _target(item: SubRequest, url: str, names: Names, links: Links) -> list[str 
     """The target of *item* in pieces, if *url* begins with a reference to an entity, or there are some to values in its query; none otherwise."""
     found = _ENTITY.match(url)
     if found is not None:
-        sign, name = found[1], unquote(found[2])
+        sign, name = found.groups()
         # Only the plain spelling can be nothing else.
         if name.partition("(")[0] not in _SYSTEM and (sign == "$" or name in names.ids):
             rest = url[found.end() :]
             return [Reference(links.request(name, "url"), "entity"), *(in_query(rest, links.value) or ([rest] if rest else []))]
     return in_query(item.target, links.value)
+
+
+def _as_path(url: str, ids: set[str]) -> str:
+    """*url* in a spelling of the same path that is no reference to any of *ids*."""
+    found = _ENTITY.match(url)
+    if found is None or not url.startswith("/") or found[2] not in ids:
+        return url
+    return f"{found[1]}%{ord(found[2][0]):02X}{url[found.start(2) + 1 :]}"
 
 
 def _headers(fields: Headers, links: Links) -> Iterator[tuple[str, Reference]]:
