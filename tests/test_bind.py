@@ -85,6 +85,11 @@ def test_what_follows_an_entity_is_kept() -> None:
     assert url(Maker(Location="/people/1"), ENTITY, "/orders?$top=1") == "/people/1/orders?$top=1"
 
 
+def test_a_slash_at_the_end_of_an_entity_is_not_doubled() -> None:
+    assert url(Maker(Location="/people/1/"), ENTITY, "/orders") == "/people/1/orders"
+    assert url(Maker(Location="/people/1/"), ENTITY, "?a=b") == "/people/1/?a=b"
+
+
 def test_an_entity_id_stands_in_for_a_location() -> None:
     assert url(Maker(OData_EntityId="http://shop.example/people(1)"), ENTITY) == "/people(1)"
 
@@ -109,6 +114,9 @@ def test_the_path_of_a_collection_never_stands_for_what_was_made_in_it() -> None
         "/\\evil.example/people/1",
         "javascript:alert(1)",
         "ftp://shop.example/1",
+        "http://[/x",
+        "//[x",
+        "http://[::1",
         "/people/\xff",
         "/a b",
         "/a\tb",
@@ -270,6 +278,27 @@ def test_a_body_that_grows_beyond_what_a_batch_may_have_is_refused() -> None:
     assert late(Maker({"a": "x" * 6_000}), grown)["status_code"] == 200
 
 
+def test_the_headers_of_an_item_grow_no_larger_than_they_may_be() -> None:
+    made = Maker({"a": "x" * 20_000})
+
+    assert late(made, Late(headers=tuple((f"X-{index}", value("a")) for index in range(3))))["status_code"] == 200
+    assert why(late(made, Late(headers=tuple((f"X-{index}", value("a")) for index in range(4))))) == (413, "too-large")
+
+
+def test_a_huge_value_is_not_decoded_to_find_that_it_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_bind, "_scalar", None)
+
+    assert why(late(Maker({"a": "x" * 900_000}), Late(target=("/x/", value("a"))))) == (413, "too-large")
+    assert why(late(Maker({"a": "x" * 900_000}), Late(headers=(("X-A", value("a")),)))) == (413, "too-large")
+
+
+def test_all_the_json_that_references_lead_through_is_no_larger_than_a_batch_may_be() -> None:
+    made = Maker({"list": ["x" * 100] * 3_000, "a": 1})
+
+    assert shown(late(made, Late(body=(value("a"),))))["body"] == "1"
+    assert why(late(made, Late(body=(value("a"),)), max_body=200_000)) == (413, "too-large")
+
+
 def test_many_references_read_an_answer_once(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
     members = _bind._members
@@ -304,6 +333,22 @@ def test_references_lead_through_items_that_have_references_themselves(executor:
     items = run(app, [request(0, method="POST"), *map(behind, range(1, 10))], executor=executor)
 
     assert items[-1]["headers"]["Location"] == "/a/1" + "/x/1" * 9
+
+
+def test_a_bound_body_is_let_go_of_once_it_has_been_sent() -> None:
+    items = [request(0, "/make", method="POST"), request(1, "/late", (Edge(0),), method="POST", late=Late(body=(value("a"),)))]
+
+    assert shown(run(Maker({"a": "x"}), items)[1])["body"] == '"x"'
+    assert items[1].body == b""
+
+
+def test_a_fault_in_binding_is_that_items_500(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(_bind, "urljoin", None)
+
+    item = late(Maker(Location="/people/1"), Late(target=(ENTITY,)))
+
+    assert why(item) == (500, "app-failed")
+    assert "TypeError" in caplog.text
 
 
 def test_an_item_whose_reference_is_missing_has_failed_itself() -> None:

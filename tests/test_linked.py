@@ -12,7 +12,7 @@ import pytest
 from tests.gateway import Item, problem
 from tests.prepared import answer_to, request, run
 from wsgibatch import BatchMiddleware, ConfigError, Group, SubRequest, SubResponse, _lookup, executors
-from wsgibatch.model import Edge
+from wsgibatch.model import Edge, Late, Reference
 
 every_executor = pytest.mark.parametrize("executor", _lookup.members(executors))
 
@@ -234,12 +234,14 @@ def test_a_redirect_does_not_fail_a_group(site: Site, ledger: Ledger) -> None:
     assert ledger.told[-1] == "commit"
 
 
-def test_a_broken_transaction_fails_the_item_that_broke_it(site: Site, ledger: Ledger) -> None:
+def test_a_broken_transaction_fails_the_item_that_broke_it(site: Site, ledger: Ledger, caplog: pytest.LogCaptureFixture) -> None:
     ledger.broken = "/b"
 
     items = run(site, group_of("/a", "/b", "/c"), atomic=ledger)
 
     assert codes(items) == ["group-rolled-back", "transaction-broken", "group-rolled-back"]
+    assert "item 1: POST /b answered 200, but has broken the transaction of its group" in caplog.text
+    assert items[1]["headers"]["batch_requests.duration"] > 0
     assert statuses(items) == [424, 500, 424]
     assert site.ran == []
 
@@ -281,6 +283,47 @@ def test_a_runner_that_keeps_the_failure_to_itself_has_not_committed(site: Site)
             yield Group()
 
     assert codes(run(site, group_of("/a", "/404"), atomic=atomic)) == ["group-rolled-back", "ran"]
+
+
+def test_a_group_stops_even_if_what_stands_around_an_item_keeps_the_failure_to_itself(site: Site) -> None:
+    class Keeping(Group):
+        def item(self) -> contextlib.AbstractContextManager[object]:
+            return contextlib.suppress(Exception)
+
+    @contextlib.contextmanager
+    def atomic() -> Iterator[Group]:
+        yield Keeping()
+
+    assert codes(run(site, group_of("/a", "/404", "/b"), atomic=atomic)) == ["group-rolled-back", "ran", "group-rolled-back"]
+    assert site.ran == ["/a", "/404"]
+
+
+def test_nothing_is_raised_when_a_group_cannot_tell_its_hooks(site: Site, caplog: pytest.LogCaptureFixture) -> None:
+    class Mute(Group):
+        def hooks(self, committed: bool) -> list[Callable[[], object]]:
+            raise SystemExit
+
+    @contextlib.contextmanager
+    def atomic() -> Iterator[Group]:
+        yield Mute()
+
+    assert statuses(run(site, group_of("/a", "/b"), atomic=atomic)) == [200, 200]
+    assert "committed, and a hook of it failed" in caplog.text
+
+
+@pytest.mark.parametrize("fails_at", ["", "commit"])
+def test_what_was_undone_cannot_be_referred_to(site: Site, ledger: Ledger, fails_at: str) -> None:
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if environ["PATH_INFO"] == "/404":
+            return site(environ, start_response)
+        start_response("201 Created", [("Content-Type", "application/json"), ("Location", "/made")])
+        return [b'{"a": 1}']
+
+    ledger.fails_at = fails_at
+    late = Late(body=(Reference(0, "value", ("a",)),))
+    items = [*group_of("/a", "/ok" if fails_at else "/404"), request(2, "/b", (Edge(0, "ended"),), late=late)]
+
+    assert codes(run(app, items, atomic=ledger))[2] == "reference-missing"
 
 
 def test_what_is_no_group_fails_before_anything_runs(site: Site, caplog: pytest.LogCaptureFixture) -> None:
@@ -437,7 +480,11 @@ def test_groups_of_several_threads_do_not_meet(site: Site) -> None:
     assert inside == [True] * 60
 
 
-@pytest.mark.parametrize("atomic", ["sotp", 5, object()])
+def no_context() -> Iterator[Group]:
+    yield Group()
+
+
+@pytest.mark.parametrize("atomic", ["sotp", 5, object(), no_context, lambda group: group, "tests.test_linked:no_context"])
 def test_what_cannot_make_a_group_atomic_is_refused_at_the_start(site: Site, atomic: object) -> None:
     with pytest.raises(ConfigError, match="atomic"):
         BatchMiddleware(site, atomic=atomic)

@@ -13,7 +13,7 @@ from msgspec import Raw
 
 from ._grammar import VALUE
 from ._target import MAX_TARGET, to_path
-from ._vet import Vetter
+from ._vet import MAX_HEAD, Vetter
 from .model import Batch, Fault, Head, Late, Reference, SubRequest, SubResponse
 
 _container = msgspec.json.Decoder(dict[str, Raw] | list[Raw])
@@ -26,6 +26,10 @@ class _Missing(Exception):
     """What is referred to is not there, or cannot stand where it is wanted."""
 
 
+class _Excess(Exception):
+    """What is referred to would make an item larger than it may be, or take too much to find."""
+
+
 class Binder:
     """Binds the references of one batch, in any thread."""
 
@@ -34,12 +38,17 @@ class Binder:
         self.wanted = {reference.index for item in batch.items if item.late is not None for reference in _references(item.late)}
         """The items whose answers have to be kept."""
         self._earlier: dict[int, tuple[SubRequest, SubResponse]] = {}
-        # Each container is read once, however many references lead through it.
-        self._read: dict[tuple[int, tuple[str, ...]], dict[str, Raw]] = {}
+        # Each container is read once, however many references lead through it, and all that are read are not larger than a batch may be.
+        self._read: dict[tuple[int, tuple[str, ...]], dict[str, Raw] | list[Raw]] = {}
+        self._left = max_body
 
     def keep(self, item: SubRequest, answer: SubResponse) -> None:
         """Remember *answer*, since references lead to it."""
         self._earlier[item.index] = item, answer
+
+    def forget(self, index: int) -> None:
+        """The answer to the item *index* has become untrue."""
+        self._earlier.pop(index, None)
 
     def bind(self, item: SubRequest, late: Late) -> Fault | None:
         """Complete *item* with what it refers to, or tell why it cannot be run."""
@@ -47,6 +56,8 @@ class Binder:
             return self._bind_target(item, late.target) or self._bind_headers(item, late.headers) or self._bind_body(item, late.body)
         except _Missing as missing:
             return Fault(424, "reference-missing", str(missing))
+        except _Excess:
+            return _TOO_LARGE
 
     def _bind_target(self, item: SubRequest, pieces: tuple[str | Reference, ...]) -> Fault | None:
         if not pieces:
@@ -54,19 +65,24 @@ class Binder:
         target = ""
         for piece in pieces:
             if isinstance(piece, str):
-                target += piece
+                # The path of an entity may end in a slash, and what follows it begins with one.
+                target = target.removesuffix("/") + piece if piece.startswith("/") else target + piece
             elif piece.part == "entity":
                 target += self._entity(piece.index, whole=len(pieces) == 1)
             else:
                 target += self._segment(piece, in_path="?" not in target)
             if len(target) > MAX_TARGET:
-                return _TOO_LARGE
+                raise _Excess
         item.target = target
         return self._vet.aim(item, self._head)
 
     def _bind_headers(self, item: SubRequest, headers: tuple[tuple[str, Reference], ...]) -> Fault | None:
+        size = sum(len(name) + len(value) for name, value in item.headers)
         for name, reference in headers:
-            value = self._etag(reference.index) if reference.part == "etag" else self._text(reference)
+            value = self._etag(reference.index) if reference.part == "etag" else self._text(reference, MAX_HEAD)
+            size += len(value)
+            if size > MAX_HEAD:
+                raise _Excess
             if not VALUE.match(value):
                 raise _Missing("What a header refers to cannot stand in one.")
             self._vet.set_header(item, name, value)
@@ -81,7 +97,7 @@ class Binder:
             bound.append(piece if isinstance(piece, bytes) else bytes(self._value(piece)))
             size += len(bound[-1])
             if size > self._max_body:
-                return _TOO_LARGE
+                raise _Excess
         item.body = b"".join(bound)
         return None
 
@@ -101,7 +117,7 @@ class Binder:
             raise _Missing("The answer that this request refers to has no Location.")
         if named is not None and not named.isprintable():
             raise _Missing("The Location that this request refers to is no url.")
-        path = to_path(item.target.partition("?")[0] if named is None else urljoin(item.target, named.partition("#")[0]), self._head)
+        path = _joined(item.target, named, self._head)
         if isinstance(path, Fault):
             raise _Missing("The Location that this request refers to is not on this host.")
         if "?" in path and not whole:
@@ -116,14 +132,17 @@ class Binder:
 
     def _segment(self, reference: Reference, in_path: bool) -> str:
         """A value in a url: percent-encoded, so that it is one segment, or one part of a query."""
-        text = self._text(reference)
+        text = self._text(reference, MAX_TARGET)
         if in_path and text in ("", ".", ".."):
             raise _Missing("What this request refers to cannot be a segment of a path.")
         return quote(text, safe="")
 
-    def _text(self, reference: Reference) -> str:
-        """A single value as text."""
+    def _text(self, reference: Reference, most: int) -> str:
+        """A single value as text of at most *most* characters."""
         raw = bytes(self._value(reference))
+        # A character takes six bytes at most: \\u00e9.
+        if len(raw) > 6 * most:
+            raise _Excess
         try:
             value = _scalar.decode(raw)
         except (msgspec.DecodeError, UnicodeDecodeError):
@@ -141,28 +160,49 @@ class Binder:
         if answer.kind != "json":
             raise _Missing("The answer that this request refers to is no JSON.")
         raw = Raw(answer.body)
-        if not reference.path:
-            _members(raw)
         for depth, name in enumerate(reference.path):
-            key = reference.index, reference.path[:depth]
-            members = self._read.get(key)
-            if members is None:
-                members = self._read[key] = _members(raw)
-            if name not in members:
-                raise _Missing("What this request refers to is not in the answer.")
-            raw = members[name]
+            members = self._members((reference.index, reference.path[:depth]), raw)
+            try:
+                raw = members[name] if isinstance(members, dict) else members[_index(name)]
+            except LookupError:
+                raise _Missing("What this request refers to is not in the answer.") from None
         return raw
 
+    def _members(self, key: tuple[int, tuple[str, ...]], raw: Raw) -> dict[str, Raw] | list[Raw]:
+        """What the JSON object or list *raw* holds."""
+        members = self._read.get(key)
+        if members is None:
+            size = memoryview(raw).nbytes
+            self._left -= size
+            if self._left < 0:
+                raise _Excess
+            members = self._read[key] = _members(raw)
+        return members
 
-def _members(raw: Raw) -> dict[str, Raw]:
-    """What a JSON object or list holds, by name or index."""
+
+def _members(raw: Raw) -> dict[str, Raw] | list[Raw]:
     try:
         # Raw checks the grammar, not the encoding.
         bytes(raw).decode()
-        found = _container.decode(raw)
+        found: dict[str, Raw] | list[Raw] = _container.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise _Missing("What this request refers to is not in the answer.") from None
-    return found if isinstance(found, dict) else {str(index): value for index, value in enumerate(found)}
+    return found
+
+
+def _index(name: str) -> int:
+    """The place in a list that *name* means; none is written with a sign or with zeros in front."""
+    if not (name.isascii() and name.isdigit() and (name == "0" or name[0] != "0") and len(name) < 10):
+        raise LookupError
+    return int(name)
+
+
+def _joined(base: str, location: str | None, head: Head) -> str | Fault:
+    """The path that *location* leads to from *base*; *base* itself, without its query, where there is none."""
+    try:
+        return to_path(base.partition("?")[0] if location is None else urljoin(base, location.partition("#")[0]), head)
+    except ValueError as error:
+        return Fault(400, "bad-url", str(error))
 
 
 def _references(late: Late) -> Iterator[Reference]:

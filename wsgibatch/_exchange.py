@@ -4,6 +4,7 @@
 Until ``Start`` is yielded a batch can be refused, and nothing has run; from there on nothing raises.
 """
 
+import inspect
 import logging
 from collections.abc import Generator, Iterator
 from typing import Any, Literal, TypeAlias
@@ -77,11 +78,30 @@ class Endpoint:
         self.paths = BatchPaths(settings.path)
         self.recogniser: Recogniser = _object("dialect", dialects, settings.dialect)
         self.executor: Executor = _object("executor", executors, settings.executor, settings)
-        atomic = settings.atomic
-        self.atomic: Atomic | Literal["stop"] | None = _lookup.named(atomic) if isinstance(atomic, str) and ":" in atomic else atomic
+        self.atomic = _atomic(settings.atomic)
         self.vet = Vetter(settings, self.paths)
         self.max_body: int = self.recogniser.max_body if settings.max_body is None else settings.max_body
         self.max_item_body: int = self.max_body if settings.max_item_body is None else settings.max_item_body
+
+
+def _atomic(setting: Any) -> Atomic | Literal["stop"] | None:
+    """What makes groups atomic.
+
+    :raises ConfigError: for what cannot be called as it has to be.
+    """
+    found: Any = _lookup.named(setting) if isinstance(setting, str) and ":" in setting else setting
+    if found is None or found == "stop":
+        return found  # type: ignore[no-any-return]
+    if inspect.isgeneratorfunction(found):
+        raise ConfigError(f"atomic: {setting!r} yields and is no context manager: decorate it with contextlib.contextmanager")
+    try:
+        inspect.signature(found).bind()
+    except ValueError:
+        # Something built in, which tells nothing of itself.
+        return found  # type: ignore[no-any-return]
+    except TypeError as error:
+        raise ConfigError(f"atomic: {setting!r} cannot be called without arguments, as it is for each group: {error}") from error
+    return found  # type: ignore[no-any-return]
 
 
 _PARTS = {

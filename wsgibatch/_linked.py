@@ -5,14 +5,15 @@ failures needs neither recursion nor a list. A group runs in order in that one t
 that the framework makes; what its members answered is told only once the transaction has ended, since until then it may become untrue.
 """
 
-from collections.abc import Callable
-from typing import Literal
+from functools import partial
+from typing import Literal, NoReturn
 
+from ._answer import CRASHED
 from ._bind import Binder
 from ._caller import Caller
 from ._inherit import GROUP
-from ._log import log_group
-from .model import Answers, Batch, Edge, Fault, Group, SubRequest, SubResponse, Unit
+from ._log import log_broken, log_failure, log_group, log_hook
+from .model import Answers, Batch, Edge, Fault, Group, Late, SubRequest, SubResponse, Unit
 from .protocols import Atomic
 
 _UNSUPPORTED = Fault(501, "atomic-unsupported", "This server has no way to make a group all or nothing: send its requests without one.")
@@ -46,15 +47,26 @@ class LinkedCaller:
         """One item, if what it waits for has ended as it has to."""
         fault = self._unmet(item.after) if item.after else None
         if fault is None and item.late is not None:
-            fault = self._binder.bind(item, item.late)
+            fault = self._bound(item, item.late)
         if fault is not None:
             return self._caller.in_place(fault)
         answer = self._caller.answer(item)
+        if item.late is not None:
+            # It may have grown a good deal, and is not needed any more.
+            item.body = b""
         if 200 <= answer.status < 300:
             self._succeeded.add(item.index)
         if item.index in self._binder.wanted:
             self._binder.keep(item, answer)
         return answer
+
+    def _bound(self, item: SubRequest, late: Late) -> Fault | None:
+        try:
+            return self._binder.bind(item, late)
+        except BaseException as error:
+            self._caller.heed(error)
+            log_failure(item, CRASHED.code, error)
+            return CRASHED
 
     def _unmet(self, edges: tuple[Edge, ...] | list[Edge]) -> Fault | None:
         for edge in edges:
@@ -111,8 +123,10 @@ class LinkedCaller:
         except BaseException as error:
             self._caller.heed(error)
             log_group(unit, stage, error)
-        for hook in group.hooks(committed=stage == "end"):
-            self._run_hook(unit, hook)
+        self._tell(unit, group, committed=stage == "end")
+        if stage != "end":
+            for item in unit:
+                self._binder.forget(item.index)
         match stage:
             case "end":
                 return tuple(answers)
@@ -121,7 +135,7 @@ class LinkedCaller:
                 return self._rolled_back(unit, answers, len(answers) - 1, culprit)
             case _:
                 fault = _FAILED if stage == "begin" else _UNCOMMITTED
-                return tuple(self._caller.in_place(fault) for _ in unit)
+                return tuple(self._undone(unit, answers, fault))
 
     def _in_transaction(self, item: SubRequest, group: Group, answers: list[SubResponse]) -> None:
         """One member: its answer is added to *answers*, and what it did is on the way to be undone where it failed."""
@@ -130,35 +144,57 @@ class LinkedCaller:
         with group.item():
             answers[-1] = self._member(item)
             if answers[-1].status < 400 and group.broken():
-                answers[-1] = self._caller.in_place(_BROKEN)
+                log_broken(item, answers[-1])
+                answers[-1] = _instead(answers[-1], self._caller.in_place(_BROKEN))
             if answers[-1].status >= 400:
                 raise _MemberFailed
+        # What stands around an item may have kept the exception to itself.
+        if answers[-1].status >= 400:
+            raise _MemberFailed
 
-    def _run_hook(self, unit: Unit, hook: Callable[[], object]) -> None:
+    def _tell(self, unit: Unit, group: Group, committed: bool) -> None:
+        """Call the hooks of *group*. What they are told of has happened, whatever becomes of them."""
         try:
-            hook()
+            hooks = group.hooks(committed)
         except BaseException as error:
-            # What the hook is told of has happened all the same.
-            self._caller.heed(error)
-            log_group(unit, "hook", error)
+            hooks = [partial(_raise, error)]
+        for hook in hooks:
+            try:
+                hook()
+            except BaseException as error:
+                self._caller.heed(error)
+                log_hook(unit, committed, error)
 
     def _rolled_back(self, unit: Unit, ran: list[SubResponse], place: int, culprit: SubResponse) -> Answers:
         """The answers of a group of which nothing is left, since its member at *place* has failed."""
         fault = self._because(unit[place], "group-rolled-back", "Undone, or not run")
-        answers = [self._caller.in_place(fault) for _ in unit]
-        for answer, untrue in zip(answers, ran, strict=False):
-            answer.started, answer.duration = untrue.started, untrue.duration
+        answers = self._undone(unit, ran, fault)
         answers[place] = culprit
         return tuple(answers)
+
+    def _undone(self, unit: Unit, ran: list[SubResponse], fault: Fault) -> list[SubResponse]:
+        """*fault* for every item; those that *ran* have taken their time all the same."""
+        answers = [self._caller.in_place(fault) for _ in unit]
+        return [*map(_instead, ran, answers), *answers[len(ran) :]]
 
     def _because(self, item: SubRequest, code: str, outcome: str) -> Fault:
         name = _name(item)
         return Fault(424, code, f"{outcome}, since request {name} of its group failed.", (("failed_item", name),))
 
 
+def _instead(untrue: SubResponse, answer: SubResponse) -> SubResponse:
+    """*answer*, which takes the place of one that is not true any more."""
+    answer.started, answer.duration = untrue.started, untrue.duration
+    return answer
+
+
 def _name(item: SubRequest) -> str | int:
     """How a client knows *item*."""
     return item.index if item.id is None else item.id
+
+
+def _raise(error: BaseException) -> NoReturn:
+    raise error
 
 
 def _checked(entered: object) -> Group:

@@ -4,7 +4,7 @@ import logging
 import traceback
 
 from .errors import BatchRejected
-from .model import Done, Head, SubRequest, Unit
+from .model import Done, Head, SubRequest, SubResponse, Unit
 
 batch_log = logging.getLogger("wsgibatch")
 item_log = logging.getLogger("wsgibatch.item")
@@ -33,9 +33,22 @@ def log_failure(item: SubRequest, code: str, error: BaseException) -> None:
 
 
 def log_group(unit: Unit, stage: str, error: BaseException) -> None:
-    """Why an atomic group got answers of ours, or which of its hooks failed."""
+    """Why an atomic group got answers of ours."""
     told = {"group_name": escaped(unit[0].group), "group_size": len(unit), "group_stage": stage}
     _record(batch_log, logging.ERROR, "group %(group_name)s of %(group_size)d items failed at its %(group_stage)s", told, error)
+
+
+def log_hook(unit: Unit, committed: bool, error: BaseException) -> None:
+    """A hook that failed once its group had ended."""
+    told: dict[str, object] = {"group_name": escaped(unit[0].group), "group_outcome": "committed" if committed else "rolled back"}
+    _record(batch_log, logging.ERROR, "group %(group_name)s is %(group_outcome)s, and a hook of it failed", told, error)
+
+
+def log_broken(item: SubRequest, answer: SubResponse) -> None:
+    """An item of a group that broke its transaction, and did not tell."""
+    told = {**_named(item), "item_status": answer.status}
+    line = "item %(item_index)d: %(item_method)s %(item_path)s answered %(item_status)d, but has broken the transaction of its group"
+    _record(batch_log, logging.ERROR, line, told)
 
 
 def log_unclosed(error: Exception) -> None:

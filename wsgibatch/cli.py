@@ -63,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("app", metavar="module:app", help="the WSGI app, or what makes it: module:make()")
     serve.add_argument("--path", help="where batches are posted (default: /batch); several with commas between them")
     serve.add_argument("--dialect", help="the wire format of batches (default: auto, told by their shape)")
+    serve.add_argument("--atomic", metavar="package.module:name", help="what makes atomic groups all or nothing (default: nothing does)")
     serve.add_argument("--executor", help="where the requests of a batch run: sequential (the default), threads, package.module:name")
     serve.add_argument(
         "--workers",
@@ -130,7 +131,7 @@ def _application(options: argparse.Namespace, theirs: list[str]) -> Any:
     :param theirs: gunicorn's own options.
     :raises ConfigError: for settings that cannot work.
     """
-    given = {name: getattr(options, name) for name in ("path", "dialect", "executor", "workers")}
+    given = {name: getattr(options, name) for name in ("path", "dialect", "atomic", "executor", "workers")}
     settings = Settings.from_strings({name: value for name, value in given.items() if value is not None})
     try:
         from gunicorn.app.wsgiapp import WSGIApplication

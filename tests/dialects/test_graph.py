@@ -265,11 +265,11 @@ def test_both_spellings_of_depends_on_count_and_each_name_once() -> None:
 @pytest.mark.parametrize(
     ("name", "error", "words"),
     [
-        ("x", UnknownDependency, "no request has this id"),
+        ("x", UnknownDependency, "no request has the id x."),
         ("", UnknownDependency, "no request has this id"),
         ("\u212a", UnknownDependency, "no request has this id"),
-        ("4", UnknownDependency, "stands behind"),
-        (4, UnknownDependency, "stands behind"),
+        ("4", UnknownDependency, "before it, and not for the one that has the id 4."),
+        (4, UnknownDependency, "before it, and not for the one that has the id 4."),
         ("3", DependencyCycle, "itself"),
         (3, DependencyCycle, "itself"),
     ],

@@ -73,9 +73,9 @@ class Names:
         if place == index or (self._groups and text == self._groups[index]):
             raise DependencyCycle("A request cannot wait for itself, nor for its own group.", f"{PLACE}/{index}/{member}")
         if place is None:
-            raise UnknownDependency("No request has this id.", f"{PLACE}/{index}/{member}")
+            raise _unknown(name, "No request has", index, member)
         if place > index:
-            raise UnknownDependency("The request that has this id stands behind the one that names it.", f"{PLACE}/{index}/{member}")
+            raise _unknown(name, "A request can only wait for those before it, and not for the one that has", index, member)
         return place
 
     def group(self, index: int) -> str:
@@ -86,6 +86,11 @@ class Names:
         text = name if isinstance(name, str) else str(name)
         # What is not ASCII is no id, but may be a letter of one in lower case: the sign of the kelvin is a k.
         return text.lower() if self._fold and text.isascii() else text
+
+
+def _unknown(name: str | int, sentence: str, index: int, member: str) -> UnknownDependency:
+    told = f"the id {name}" if isinstance(name, int) or _ID.match(name) else "this id"
+    return UnknownDependency(f"{sentence} {told}.", f"{PLACE}/{index}/{member}")
 
 
 class Links:
@@ -118,7 +123,7 @@ class Links:
         :raises BadBatch: as :meth:`Names.earlier`, and for the name of a group.
         """
         if name not in self._names.ids:
-            raise UnknownDependency("No request has this id.", f"{PLACE}/{self._index}/{member}")
+            raise _unknown(name, "No request has", self._index, member)
         place = self._names.earlier(name, self._index, member)
         self._edges[place, "succeeded"] = None
         return place

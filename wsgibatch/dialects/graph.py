@@ -113,7 +113,7 @@ class GraphEncoder(Splicer):
 def _item(index: int, request: _Request, names: Names) -> SubRequest:
     for member, asked in (("atomicityGroup", request.group), ("if", request.condition)):
         if asked is not None:
-            raise BadBatch("Microsoft Graph has no such thing: post the batch where the dialect 'odata' is configured.", f"{PLACE}/{index}/{member}")
+            raise BadBatch("Microsoft Graph has no such thing: send OData-Version with the batch, or configure 'odata'.", f"{PLACE}/{index}/{member}")
     method = upper_case(request.method)
     fields = fields_of(request.headers)
     body = body_of(index, method, request.body, fields)
