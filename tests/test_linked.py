@@ -519,3 +519,37 @@ def test_the_log_tells_what_was_answered_and_not_what_was_undone(site: Site, led
 
     assert [item["status_code"] for item in json.loads(answer.body)] == [424, 404]
     assert [vars(record)["item_status"] for record in caplog.records if record.name == "wsgibatch.item"] == [424, 404]
+
+
+def test_a_hook_that_a_hook_gives_is_called_too(site: Site) -> None:
+    called: list[str] = []
+
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        group = environ["wsgibatch.group"]
+        group.on_commit(lambda: group.on_commit(lambda: called.append("second")))
+        return site(environ, start_response)
+
+    run(app, group_of("/a"), atomic=no_transaction)
+
+    assert called == ["second"]
+
+
+class Closing:
+    """An answer whose transaction ends, and fails, as it is closed."""
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield b"x"
+
+    def close(self) -> None:
+        raise OSError("the commit failed")
+
+
+def test_an_answer_that_cannot_be_closed_fails_its_group(ledger: Ledger) -> None:
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return Closing() if environ["PATH_INFO"] == "/b" else [b"x"]
+
+    items = run(app, [*group_of("/a", "/b", "/c"), request(3, "/b")], atomic=ledger)
+
+    assert codes(items) == ["group-rolled-back", "app-failed", "group-rolled-back", "ran"]
+    assert ledger.told[-1] == "rollback"

@@ -5,12 +5,12 @@ failures needs neither recursion nor a list. A group runs in order in that one t
 that the framework makes; what its members answered is told only once the transaction has ended, since until then it may become untrue.
 """
 
-from functools import partial
-from typing import Literal, NoReturn
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Literal
 
 from ._answer import CRASHED
 from ._bind import Binder
-from ._caller import Caller
+from ._caller import Caller, WSGIApp
 from ._inherit import GROUP
 from ._log import log_broken, log_failure, log_group, log_hook
 from .model import Answers, Batch, Edge, Fault, Group, Late, SubRequest, SubResponse, Unit
@@ -20,6 +20,23 @@ _UNSUPPORTED = Fault(501, "atomic-unsupported", "This server has no way to make 
 _BROKEN = Fault(500, "transaction-broken", "A transaction failed while this request ran.")
 _FAILED = Fault(500, "group-failed", "The group of this request could not be run.")
 _UNCOMMITTED = Fault(500, "group-commit-failed", "The group of this request could not be committed.")
+
+
+def closing(app: WSGIApp) -> WSGIApp:
+    """*app* for items that may belong to groups: there a failure to close an answer is one to make it, since a transaction may end in it."""
+
+    def call(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        result = app(environ, start_response)
+        return _closed_within(result) if GROUP in environ and hasattr(result, "close") else result
+
+    return call
+
+
+def _closed_within(result: Any) -> Iterator[bytes]:
+    try:
+        yield from result
+    finally:
+        result.close()
 
 
 class _MemberFailed(Exception):
@@ -155,15 +172,15 @@ class LinkedCaller:
     def _tell(self, unit: Unit, group: Group, committed: bool) -> None:
         """Call the hooks of *group*. What they are told of has happened, whatever becomes of them."""
         try:
-            hooks = group.hooks(committed)
+            for hook in group.hooks(committed):
+                try:
+                    hook()
+                except BaseException as error:
+                    self._caller.heed(error)
+                    log_hook(unit, committed, error)
         except BaseException as error:
-            hooks = [partial(_raise, error)]
-        for hook in hooks:
-            try:
-                hook()
-            except BaseException as error:
-                self._caller.heed(error)
-                log_hook(unit, committed, error)
+            self._caller.heed(error)
+            log_hook(unit, committed, error)
 
     def _rolled_back(self, unit: Unit, ran: list[SubResponse], place: int, culprit: SubResponse) -> Answers:
         """The answers of a group of which nothing is left, since its member at *place* has failed."""
@@ -191,10 +208,6 @@ def _instead(untrue: SubResponse, answer: SubResponse) -> SubResponse:
 def _name(item: SubRequest) -> str | int:
     """How a client knows *item*."""
     return item.index if item.id is None else item.id
-
-
-def _raise(error: BaseException) -> NoReturn:
-    raise error
 
 
 def _checked(entered: object) -> Group:

@@ -7,7 +7,7 @@ can ever run out of step.
 The two hold no reference cycle, so the collector need not follow them (``gc=False``).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal, NamedTuple, TypeAlias
 
@@ -182,6 +182,6 @@ class Group:
         """Have *call* called once the group is rolled back, in the same way."""
         self._hooks[False].append(call)
 
-    def hooks(self, committed: bool) -> list[Callable[[], object]]:
-        """What is to be called, now that the group has ended this way."""
+    def hooks(self, committed: bool) -> Iterable[Callable[[], object]]:
+        """What is to be called, now that the group has ended this way. A hook may give another, which is called as well."""
         return self._hooks[committed]

@@ -13,7 +13,7 @@ from ._caller import Caller, WSGIApp
 from ._exchange import Chunks, Effect, Elapsed, Endpoint, Finish, Read, Spawn, Start, Wait, exchange
 from ._grammar import DIGITS
 from ._inherit import MARK
-from ._linked import LinkedCaller
+from ._linked import LinkedCaller, closing
 from .errors import BadBatch, BatchRejected, ConfigError, LengthRequired, TooLarge
 from .model import Batch, Done, Head, Headers, Unit
 from .protocols import Dialect, Lane
@@ -132,7 +132,8 @@ class _Drive:
 
     def _open_lane(self, dialect: Dialect, batch: Batch) -> None:
         endpoint = self._endpoint
-        caller = Caller(self._app, self._environ, dialect, endpoint.settings, endpoint.executor.concurrent, self._received)
+        app = closing(self._app) if batch.linked else self._app
+        caller = Caller(app, self._environ, dialect, endpoint.settings, endpoint.executor.concurrent, self._received)
         call = caller.call
         if batch.linked:
             binder = Binder(batch, self.head, endpoint.vet, endpoint.max_item_body)

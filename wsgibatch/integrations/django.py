@@ -135,10 +135,10 @@ class _Group(Group):
         # Leaving the savepoint would clear it, and what else the item wrote would be gone although it has succeeded.
         return any(connections[alias].needs_rollback for alias in self._aliases)
 
-    def hooks(self, committed: bool) -> list[Callable[[], object]]:
-        # No request will close what they open.
-        given = super().hooks(committed)
-        return [*given, _close_what_is_over] if given else given
+    def hooks(self, committed: bool) -> Iterator[Callable[[], object]]:
+        yield from super().hooks(committed)
+        # No request will close what they have opened.
+        yield _close_what_is_over
 
 
 @contextmanager
@@ -169,6 +169,8 @@ def _close_what_is_over() -> None:
 @contextmanager
 def _kept_open(connection: Any) -> Iterator[None]:
     """Has the requests of a group leave *connection* alone, which is this thread's own: other threads close theirs as ever."""
+    if "close_if_unusable_or_obsolete" in vars(connection):
+        raise transaction.TransactionManagementError(f"a view of a group on {connection.alias!r} has begun another group in the same thread")
     connection.close_if_unusable_or_obsolete = lambda: None
     try:
         yield

@@ -21,9 +21,11 @@ although its transaction is doomed or vetoed undoes its own work only.
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, event
+from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.orm import Session
 from transaction import TransactionManager
 from transaction.interfaces import NoTransaction
@@ -52,14 +54,20 @@ def atomic(make_session: Callable[[Any], Session]) -> Atomic:
         with ExitStack() as stack:
             try:
                 session = stack.enter_context(make_session(manager))
+                session.info[_ENDING] = False
                 event.listen(session, "after_begin", _begin)
                 yield _Group(manager, session)
+                session.info[_ENDING] = True
                 transaction.commit()
             except BaseException:
                 transaction.abort()
                 raise
 
     return run
+
+
+_ENDING = "wsgibatch.ending"
+"""Whether the group has come to its commit, as its session knows it."""
 
 
 class _Manager(TransactionManager):  # type: ignore[misc]
@@ -94,17 +102,23 @@ class _Group(Group):
             current = self._manager.get()
         except NoTransaction:
             return True
-        return current is not self._transaction or current.status != self._sound
+        return current is not self._transaction or current.status != self._sound or not self._session.is_active
 
 
 def _begin(session: Session, transaction: object, connection: Connection) -> None:
     """``sqlite3`` begins a transaction before the first write only. A savepoint that comes earlier is no part of it, and its release commits."""
+    event.listen(connection, "commit", partial(_refuse, session))
     if connection.dialect.name != "sqlite":
         return
     # The app may have an event that begins it already. A lock that is taken later, when others have written, would fail without waiting.
     if not _raw(connection).in_transaction:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
     event.listen(connection, "commit", _commit)
+
+
+def _refuse(session: Session, connection: Connection) -> None:
+    if not session.info[_ENDING]:
+        raise InvalidRequestError("the connection of an atomic group cannot be committed before the group ends")
 
 
 def _commit(connection: Connection) -> None:

@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
 
-from sqlalchemy import Connection, Engine, NestedTransaction
+from sqlalchemy import Connection, Engine, NestedTransaction, event
 from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
 
@@ -156,12 +156,20 @@ def _check_idle(scope: scoped_session[Any]) -> None:
 @contextmanager
 def _transaction(engine: Engine) -> Iterator[Connection]:
     """A connection in a transaction, which is committed if the block is left normally, and otherwise rolled back."""
+    ending: list[bool] = []
+
+    def refuse(connection: Connection) -> None:
+        if not ending:
+            raise InvalidRequestError("the connection of an atomic group cannot be committed before the group ends")
+
     with engine.connect() as connection, connection.begin():
+        event.listen(connection, "commit", refuse)
         # The module sqlite3 begins a transaction before the first write only, if no event handler of the app does it earlier. A savepoint outside of
         # one commits when it is released. A transaction that begins by reading could not wait for the lock once it writes.
         if engine.dialect.name == "sqlite" and not _in_transaction(connection):
             connection.exec_driver_sql("BEGIN IMMEDIATE")
         yield connection
+        ending.append(True)
 
 
 def _in_transaction(connection: Connection) -> bool:
