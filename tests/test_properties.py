@@ -3,7 +3,7 @@
 import contextlib
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from copy import deepcopy
+from copy import copy
 from typing import Any, Literal
 
 import pytest
@@ -175,7 +175,10 @@ def test_items_that_hang_together_are_answered_the_same_by_every_executor_in_eve
     items: list[SubRequest], atomic: Any, on_error: Literal["continue", "stop"]
 ) -> None:
     ways = [
-        [told(item) for item in run(stateless, refer(deepcopy(items)), on_error, executor=executor, order=order, workers=3, atomic=atomic)]
+        [
+            told(item)
+            for item in run(stateless, refer([copy(item) for item in items]), on_error, executor=executor, order=order, workers=3, atomic=atomic)
+        ]
         for executor in _lookup.members(executors)
         for order in ("barrier", "free", "sequential")
     ]

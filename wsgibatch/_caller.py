@@ -66,8 +66,7 @@ class Caller:
         started = perf_counter()
         try:
             environ = self._environ(item)
-            answer = None if self._before is None else self._asked(item, environ)
-            if answer is None:
+            if self._before is None or (answer := self._asked(item, environ)) is None:
                 response = Response(self._limit)
                 body = response.body(self._app(environ, response.start_response))
                 answer = validated(response.status, response.headers, body, item.method)

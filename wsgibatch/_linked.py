@@ -157,7 +157,7 @@ class LinkedCaller:
     def _in_transaction(self, item: SubRequest, group: Group, answers: list[SubResponse]) -> None:
         """One member: its answer is added to *answers*, and what it did is on the way to be undone where it failed."""
         answers.append(self._caller.in_place(_FAILED))
-        item.fields = item.fields | group.environ | {GROUP: group}
+        item.fields = {**item.fields, **group.environ, GROUP: group}
         with group.item():
             answers[-1] = self._member(item)
             if answers[-1].status < 400 and group.broken():

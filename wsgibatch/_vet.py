@@ -97,7 +97,7 @@ class Vetter:
         """Give the header *name*, which *item* has been vetted with, another value."""
         key = self._names.known.get(name) or self._names.learn(name)
         if key:
-            item.fields[key] = value
+            item.fields = {**item.fields, key: value}
 
     def _target(self, item: SubRequest, head: Head, batch: Batch) -> Fault | None:
         """The same for an item whose method or target is not plain."""
@@ -111,7 +111,9 @@ class Vetter:
     def _headers(self, item: SubRequest, batch: Batch) -> Fault | None:
         if len(item.headers) > MAX_FIELDS:
             raise BadBatch(f"A request may have at most {MAX_FIELDS} header fields.", batch.place(item, "headers"))
-        known, fields, dropped = self._names.known, item.fields, 0
+        known, dropped = self._names.known, 0
+        fields: dict[str, str] = {}
+        item.fields = fields
         for name, value in item.headers:
             key = known.get(name)
             if key is None and (key := self._names.learn(name)) is None:

@@ -9,9 +9,10 @@ The two hold no reference cycle, so the collector need not follow them (``gc=Fal
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from msgspec import Struct, field
+from msgspec import Struct
 
 Headers: TypeAlias = list[tuple[str, str]]
 Kind: TypeAlias = Literal["json", "text", "binary"]
@@ -100,7 +101,8 @@ class SubRequest(Struct, gc=False):
     """PATH_INFO: percent-decoded, below the mount point, as latin-1 text (PEP 3333)."""
     query: str = ""
     """QUERY_STRING: raw."""
-    fields: dict[str, Any] = field(default_factory=dict)
+    # Shared by all that bring none, which are many.
+    fields: Mapping[str, Any] = MappingProxyType({})
     """The headers under their CGI names; no header whose name holds ``_`` gets in, so the mapping can be reversed. With them, what its group adds
     to its environ."""
     refusal: SubResponse | None = None

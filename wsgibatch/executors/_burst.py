@@ -15,7 +15,7 @@ def burst(waiting: deque[Unit], call: Call) -> list[Done]:
     """Run units from *waiting*, which other threads may be emptying too, until it is empty or it is time to report."""
     done: list[Done] = []
     spent, size = 0.0, 0
-    while waiting and spent < SECONDS and size < BYTES:
+    while spent < SECONDS and size < BYTES:
         try:
             unit = waiting.popleft()
         except IndexError:
