@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -107,6 +108,23 @@ def doom(request: Any, name: str) -> str:
     return add(request, name)
 
 
+def commit(request: Any, name: str) -> str:
+    """Commits, past the session and pyramid_tm, what the session has written."""
+    add(request, name)
+    request.dbsession.flush()
+    request.dbsession.connection().commit()
+    return name
+
+
+def swallow(request: Any, name: str) -> str:
+    """Adds a row unless it is there, and goes on without having rolled anything back."""
+    with suppress(IntegrityError):
+        add(request, name)
+        request.dbsession.flush()
+    request.response.status = 200
+    return name
+
+
 def names(request: Any, name: str) -> list[str]:
     return list(request.dbsession.scalars(select(Person.name).order_by(Person.name)))
 
@@ -129,6 +147,8 @@ VIEWS: dict[str, View] = {
     "keep": keep,
     "rename": rename,
     "doom": doom,
+    "commit": commit,
+    "swallow": swallow,
     "names": names,
     "die": die,
 }

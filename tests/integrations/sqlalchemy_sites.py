@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from flask import Flask, request
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import Engine, ForeignKey, NullPool, create_engine, event, select
+from sqlalchemy import Engine, ForeignKey, NullPool, create_engine, event, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, scoped_session, sessionmaker
 from werkzeug.wsgi import ClosingIterator
@@ -76,6 +76,22 @@ def keep(session: Session, name: str, environ: dict[str, Any]) -> tuple[int, str
         return 200, "kept"
 
 
+def commit(session: Session, name: str, environ: dict[str, Any]) -> tuple[int, str]:
+    """Commits, past the session, what the session has written."""
+    session.add(Row(name=name))
+    session.flush()
+    session.connection().commit()
+    return 201, "added"
+
+
+def core(session: Session, name: str, environ: dict[str, Any]) -> tuple[int, str]:
+    """Uses the session for its connection only."""
+    connection = session.connection()
+    connection.execute(insert(Row).values(name=name))
+    connection.commit()
+    return 201, "added"
+
+
 def names(session: Session, name: str, environ: dict[str, Any]) -> tuple[int, str]:
     return 200, " ".join(session.scalars(select(Row.name).order_by(Row.name)))
 
@@ -87,7 +103,17 @@ def die(session: Session, name: str, environ: dict[str, Any]) -> tuple[int, str]
     return 409, "alive"
 
 
-VIEWS: dict[str, View] = {"add": add, "refuse": refuse, "crash": crash, "orphan": orphan, "keep": keep, "names": names, "die": die}
+VIEWS: dict[str, View] = {
+    "add": add,
+    "refuse": refuse,
+    "crash": crash,
+    "orphan": orphan,
+    "keep": keep,
+    "commit": commit,
+    "core": core,
+    "names": names,
+    "die": die,
+}
 
 
 def outside(url: str) -> Engine:

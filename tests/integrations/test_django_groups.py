@@ -327,6 +327,46 @@ def test_hooks_of_the_group_are_called_and_leave_no_connection_open(app: BatchMi
     assert _open(opened) == 0
 
 
+def test_a_hook_that_a_hook_gives_is_called_and_leaves_no_connection_open(app: BatchMiddleware, groups: ModuleType, opened: list[Any]) -> None:
+    _run(app, "well", "hooks_of_hooks")
+    _run(app, "hooks_of_hooks", "refused")
+    assert groups.told == ["2 of 2", "1 not, of 2"]
+    assert _open(opened) == 0
+
+
+@pytest.mark.parametrize(("last", "outcome", "left"), [("well", [201, 201, 201], 3), ("refused", [424, 424, 422], 0)])
+def test_a_group_that_a_view_of_a_group_begins_is_refused_and_the_outer_one_goes_on(
+    site: Site,
+    groups: ModuleType,
+    atomic_requests: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    last: str,
+    outcome: list[int],
+    left: int,
+) -> None:
+    app, inner = site(executor="sequential"), []
+    # In process, and without the mark that an item of a batch has.
+    monkeypatch.setitem(groups.WAYS, "nests", lambda request, text: inner.extend(_run(app, "well", "well")))
+    answers = _run(app, "well", "nests", last)
+    assert _codes(inner) == ["group-failed"] * 2
+    assert _errors(caplog) == ["a view of a group on 'default' has begun another group in the same thread"]
+    assert _statuses(answers) == outcome
+    assert groups.committed() == left
+
+
+def test_a_view_of_a_group_may_begin_one_on_another_database(
+    site: Site, groups: ModuleType, atomic_requests: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from wsgibatch.integrations.django import atomic
+
+    app, other, inner = site(), site(atomic=atomic(using="other")), []
+    monkeypatch.setitem(groups.WAYS, "nests", lambda request, text: inner.extend(_run(other, "well?on=other", "well?on=other")))
+    assert _statuses(_run(app, "well", "nests", "refused")) == [424, 424, 422]
+    assert _statuses(inner) == [201, 201]
+    assert (groups.committed(), groups.committed("other")) == (0, 2)
+
+
 def test_a_connection_that_a_callback_opens_is_not_left_open(app: BatchMiddleware, groups: ModuleType, opened: list[Any]) -> None:
     _run(app, "well", "tells_other")
     assert groups.committed("other") == 1

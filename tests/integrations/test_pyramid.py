@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 import zope.sqlalchemy
-from sqlalchemy import event, insert, select
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import event, insert, select, text
+from sqlalchemy.exc import DBAPIError, IntegrityError, InvalidRequestError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import QueuePool
 
 from tests.gateway import Item, environ_of, send
 from tests.gateway import post as call
-from tests.integrations.pyramid_site import WAYS, Base, Person, Site, add, outside, shared, site, sqlite, tm_session
+from tests.integrations.pyramid_site import WAYS, Base, Person, Site, add, commit, outside, shared, site, sqlite, swallow, tm_session
 from tests.servers.postgres import Server
 from tests.servers.run import gunicorn
 from tests.servers.wire import post
@@ -115,6 +115,95 @@ def test_a_group_leaves_no_row_when_its_commit_fails(people: Site, url: str, way
 
     assert [code(item) for item in answered] == ["group-commit-failed"] * 3
     assert rows(url) == []
+
+
+@pytest.mark.parametrize("last", ["/add/c", "/refuse/c"])
+def test_a_view_that_commits_the_connection_of_its_group_fails_with_it(people: Site, url: str, way: Atomic, last: str) -> None:
+    answered = answers(people, way, "/add/a", "/commit/b", last)
+
+    assert [code(item) for item in answered] == ["group-rolled-back", "app-failed", "group-rolled-back"]
+    assert rows(url) == []
+    assert checked_out(people) == 0
+    # Nothing of the group is left in a connection that is used again.
+    assert statuses(answers(people, way, "/add/a", "/add/b", "/add/c")) == [201, 201, 201]
+    assert rows(url) == ["a", "b", "c"]
+
+
+def test_a_view_that_hides_that_its_commit_was_refused_breaks_its_group(people: Site, url: str) -> None:
+    def hide(request: Any, name: str) -> str:
+        with pytest.raises(InvalidRequestError, match="cannot be committed before the group ends"):
+            commit(request, name)
+        return name
+
+    people.views["hide"] = hide
+    answered = answers(people, shared(people), "/add/a", "/hide/b", "/add/c")
+
+    assert [code(item) for item in answered] == ["group-rolled-back", "transaction-broken", "group-rolled-back"]
+    assert rows(url) == []
+    assert statuses(answers(people, shared(people), "/add/a", "/add/b")) == [201, 201]
+    assert rows(url) == ["a", "b"]
+
+
+@pytest.mark.parametrize("behind", [[], ["/add/b"], ["/names/"]])
+def test_a_view_that_swallows_a_failed_flush_breaks_its_group(people: Site, url: str, behind: list[str]) -> None:
+    answered = answers(people, shared(people), "/add/a", "/swallow/a", *behind)
+
+    assert [code(item) for item in answered] == ["group-rolled-back", "transaction-broken", *["group-rolled-back" for _ in behind]]
+    assert rows(url) == []
+
+
+def test_a_view_that_swallows_a_failed_flush_in_a_savepoint_that_it_leaves_open_breaks_its_group(people: Site, url: str) -> None:
+    def half(request: Any, name: str) -> str:
+        request.dbsession.begin_nested()
+        return swallow(request, name)
+
+    people.views["half"] = half
+    answered = answers(people, shared(people), "/add/a", "/half/a", "/add/b")
+
+    assert [code(item) for item in answered] == ["group-rolled-back", "transaction-broken", "group-rolled-back"]
+    assert rows(url) == []
+
+
+@pytest.mark.parametrize("last", ["/add/c", "/names/"])
+def test_a_group_whose_transaction_a_view_has_ended_in_the_database_fails(people: Site, way: Atomic, last: str) -> None:
+    def end(request: Any, name: str) -> str:
+        request.dbsession.execute(text("COMMIT"))
+        return name
+
+    people.views["end"] = end
+    answered = answers(people, way, "/names/", "/end/", last)
+
+    assert answered[1]["status"] == 500
+    assert [code(answered[0]), code(answered[2])] == ["group-rolled-back"] * 2
+    assert checked_out(people) == 0
+
+
+@pytest.mark.parametrize("behind", [[], ["/add/b"]])
+def test_postgresql_cannot_seem_to_commit_after_an_error_that_a_view_has_hidden(on_postgres: str, behind: list[str]) -> None:
+    people = site(on_postgres)
+
+    def hide(request: Any, name: str) -> str:
+        with pytest.raises(DBAPIError):
+            request.dbsession.execute(text("SELECT no_such_column"))
+        return name
+
+    people.views["hide"] = hide
+    answered = answers(people, shared(people), "/add/a", "/hide/", *behind)
+
+    assert [code(item) for item in answered] == ["group-rolled-back", "group-failed", *["group-rolled-back" for _ in behind]]
+    assert rows(on_postgres) == []
+    people.engine.dispose()
+
+
+def test_a_savepoint_that_a_view_leaves_open_is_kept_as_it_is_without_a_group(people: Site, url: str, way: Atomic) -> None:
+    def half(request: Any, name: str) -> str:
+        request.dbsession.begin_nested()
+        return add(request, name)
+
+    people.views["half"] = half
+    assert statuses(answers(people, way, "/add/a", "/half/b", "/keep/a", "/add/c")) == [201, 201, 200, 201]
+    assert statuses(answers(people, way, "/half/d", group=None)) == [201]
+    assert rows(url) == ["a", "b", "c", "d"]
 
 
 def test_what_the_database_does_not_accept_fails_with_the_member_that_wrote_it(people: Site, url: str, way: Atomic) -> None:
@@ -334,7 +423,9 @@ def test_a_group_in_which_a_view_rolls_the_session_back_leaves_no_row(people: Si
 
     people.views["hide"] = hide
 
-    assert code(answers(people, shared(people), "/add/a", "/hide/a", "/add/c")[0]) == "group-commit-failed"
+    answered = answers(people, shared(people), "/add/a", "/hide/a", "/add/c")
+
+    assert [code(item) for item in answered] == ["group-rolled-back", "transaction-broken", "group-rolled-back"]
     assert rows(url) == []
 
 

@@ -19,7 +19,7 @@ from sqlalchemy.pool import QueuePool
 
 from tests import gateway
 from tests.gateway import Item, environ_of, problem, send
-from tests.integrations.sqlalchemy_sites import SITES, Base, Row, Site, add, members, names, outside, per_request, per_thread, sqlite
+from tests.integrations.sqlalchemy_sites import SITES, Base, Row, Site, add, core, members, names, outside, per_request, per_thread, sqlite
 from tests.prepared import request as item
 from tests.prepared import run
 from tests.servers.postgres import Server
@@ -467,6 +467,33 @@ def test_execution_options_of_a_member_end_with_it(site: Site, atomic: Atomic) -
     site.views.update(tenant=tenant, options=options)
     assert statuses(answers(site, members("/tenant/nowhere", "/options"), atomic)) == [200, 200]
     assert found == [None]
+
+
+@pytest.mark.parametrize("last", ["/add/c", "/refuse/c"])
+@pytest.mark.parametrize("view", ["commit", "core"])
+def test_a_view_that_commits_the_connection_of_its_group_fails_with_it(site: Site, url: str, atomic: Atomic, view: str, last: str) -> None:
+    answered = answers(site, members("/add/a", f"/{view}/b", last), atomic)
+
+    assert statuses(answered) == [424, 500, 424]
+    assert rows(url) == ""
+    assert checked_out(site) == 0
+    # It is refused in groups only, and nothing of the group is left in a connection that is used again.
+    assert statuses(answers(site, [item(0, f"/{view}/b", method="POST")], atomic)) == [201]
+    assert rows(url) == "b"
+
+
+def test_a_view_that_hides_that_its_commit_was_refused_breaks_its_group(site: Site, url: str, atomic: Atomic) -> None:
+    def hide(session: Session, name: str, environ: dict[str, Any]) -> tuple[int, str]:
+        with pytest.raises(InvalidRequestError, match="cannot be committed before the group ends"):
+            core(session, name, environ)
+        return 201, "added"
+
+    site.views["hide"] = hide
+    assert codes(answers(site, members("/add/a", "/hide/b", "/add/c"), atomic)) == ["group-rolled-back", "transaction-broken", "group-rolled-back"]
+    assert rows(url) == ""
+    assert checked_out(site) == 0
+    assert statuses(answers(site, members("/add/a", "/add/b"), atomic)) == [201, 201]
+    assert rows(url) == "a b"
 
 
 def test_a_group_whose_transaction_a_view_has_ended_fails(site: Site, url: str, atomic: Atomic) -> None:

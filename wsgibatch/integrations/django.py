@@ -77,7 +77,9 @@ class atomic:  # noqa: N801  # What it makes is used like Django's, and it is ca
     same; that is logged and, as ever in Django, the callbacks behind it are not called.
 
     These fail with an exception in the view, and their group with them: ``atomic(durable=True)``, and setting autocommit, committing or rolling
-    back by hand. A view that catches a database error without an atomic block inside the ``try`` undoes its group as well, whatever it answers.
+    back by hand. A view that catches a database error without an atomic block inside the ``try`` undoes its group as well, whatever it answers;
+    under ATOMIC_REQUESTS it undoes its own work only, as it does without a group. A group that a view of a group begins in the same thread, by a
+    batch that it sends in process, is refused where both are on one database, and the outer group goes on.
 
     Several databases are committed one after another, in the order given, and not in two phases: when one fails, those before it stay
     committed, and their callbacks have been called. Databases that are not named take no part. Where groups read before they write,

@@ -9,7 +9,8 @@ Views stay as they are. The items of a group share one transaction, which is the
 Mails and whatever else waits for the transaction wait for the whole group. Requests that belong to no group notice nothing.
 
 pyramid_tm's tween steps aside for the items of a group, so a status from 400 on is a failure and nothing else is: neither ``tm.commit_veto`` nor
-an exception that an exception view answers with a success. What dooms or aborts the transaction fails as well; ``tm.commit()`` is refused.
+an exception that an exception view answers with a success. What dooms, aborts or rolls back the transaction fails as well, and so does a
+failed flush that a view hides; ``tm.commit()``, and to commit the connection of the session, is refused.
 Nothing is tried again, and pyramid_retry must not do so, since what the first attempt wrote is still there: where an app raises errors that are
 retryable, its ``retry.activate_hook`` gives 1 for ``"wsgibatch.group" in request.environ``. Within a group SQLite is locked for other writers
 from the first query on.
@@ -21,12 +22,11 @@ although its transaction is doomed or vetoed undoes its own work only.
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from typing import Any
 
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, NestedTransaction, event
 from sqlalchemy.exc import InvalidRequestError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, SessionTransaction
 from transaction import TransactionManager
 from transaction.interfaces import NoTransaction
 
@@ -53,21 +53,15 @@ def atomic(make_session: Callable[[Any], Session]) -> Atomic:
         transaction = manager.begin()
         with ExitStack() as stack:
             try:
-                session = stack.enter_context(make_session(manager))
-                session.info[_ENDING] = False
-                event.listen(session, "after_begin", _begin)
-                yield _Group(manager, session)
-                session.info[_ENDING] = True
+                group = _Group(manager, stack.enter_context(make_session(manager)))
+                yield group
+                group.ending = True
                 transaction.commit()
             except BaseException:
                 transaction.abort()
                 raise
 
     return run
-
-
-_ENDING = "wsgibatch.ending"
-"""Whether the group has come to its commit, as its session knows it."""
 
 
 class _Manager(TransactionManager):  # type: ignore[misc]
@@ -78,23 +72,39 @@ class _Manager(TransactionManager):  # type: ignore[misc]
 
 
 class _Group(Group):
-    """The transaction that the manager has now is the one that ends with the group."""
+    """The transaction that the manager has now is the one that ends with the group.
+
+    Around what an item does on a connection stands a savepoint. Its release fails where the transaction of the database has ended before its time,
+    by a COMMIT that a view executes, and where PostgreSQL, after an error that a view has hidden, would answer COMMIT by rolling back.
+    """
 
     def __init__(self, manager: _Manager, session: Session) -> None:
         super().__init__()
         self.environ = {"tm.active": True, "tm.manager": manager, "app.dbsession": session}
+        self.ending = False
         self._manager, self._session = manager, session
         self._transaction = manager.get()
         self._sound = self._transaction.status
+        self._savepoints: dict[Connection, NestedTransaction] = {}
+        event.listen(session, "after_begin", self._begin)
 
     @contextmanager
     def item(self) -> Iterator[None]:
+        for connection in self._savepoints:
+            self._savepoints[connection] = connection.begin_nested()
         yield
         # It would commit by itself, and knows nothing of what is not committed. The transaction has no other way of telling what takes part.
         if any(getattr(member, "session", self._session) is not self._session for member in self._transaction._resources):  # noqa: SLF001
             raise RuntimeError("an item of the group has made a session of its own, where it should have taken environ['app.dbsession']")
         # What the database does not accept fails here, with the item that wrote it; and the next item knows no more than a session of its own would.
         self._session.flush()
+        # What a view has left open, the commit of its request would have closed.
+        while nested := self._session.get_nested_transaction():
+            nested.commit()
+        for connection, savepoint in self._savepoints.items():
+            if connection.get_nested_transaction() is not savepoint:
+                raise InvalidRequestError("a savepoint was left open on the connection of the group, or one too many was ended")
+            savepoint.commit()
         self._session.expire_all()
 
     def broken(self) -> bool:
@@ -102,23 +112,28 @@ class _Group(Group):
             current = self._manager.get()
         except NoTransaction:
             return True
-        return current is not self._transaction or current.status != self._sound or not self._session.is_active
+        if current is not self._transaction or current.status != self._sound or not self._session.is_active:
+            return True
+        return not all(connection.in_transaction() for connection in self._savepoints)
 
+    def _begin(self, session: Session, transaction: SessionTransaction, connection: Connection) -> None:
+        if transaction.nested:
+            return
+        event.listen(connection, "commit", self._refuse)
+        if connection.dialect.name == "sqlite":
+            # The module sqlite3 begins a transaction before the first write only, if no event handler of the app does it earlier. A savepoint that
+            # comes before it is no part of it, and its release commits. A lock that is taken later, when others have written, would fail without
+            # waiting.
+            if not _raw(connection).in_transaction:
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            event.listen(connection, "commit", _commit)
+        self._savepoints[connection] = connection.begin_nested()
 
-def _begin(session: Session, transaction: object, connection: Connection) -> None:
-    """``sqlite3`` begins a transaction before the first write only. A savepoint that comes earlier is no part of it, and its release commits."""
-    event.listen(connection, "commit", partial(_refuse, session))
-    if connection.dialect.name != "sqlite":
-        return
-    # The app may have an event that begins it already. A lock that is taken later, when others have written, would fail without waiting.
-    if not _raw(connection).in_transaction:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-    event.listen(connection, "commit", _commit)
-
-
-def _refuse(session: Session, connection: Connection) -> None:
-    if not session.info[_ENDING]:
-        raise InvalidRequestError("the connection of an atomic group cannot be committed before the group ends")
+    def _refuse(self, connection: Connection) -> None:
+        if not self.ending:
+            # A transaction whose commit has failed is over for SQLAlchemy, which would give the connection back to its pool as it is.
+            _raw(connection).rollback()
+            raise InvalidRequestError("the connection of an atomic group cannot be committed before the group ends")
 
 
 def _commit(connection: Connection) -> None:

@@ -4,8 +4,9 @@
     app = BatchMiddleware(app, atomic=join_groups(Session))
 
 Views stay as they are. While a group runs, the sessions of these factories use the group's connection, one for each engine, and what a view commits
-or rolls back is a savepoint on it; when the group ends, the connection commits, or rolls everything back. Requests that belong to no group, and other
-threads, notice nothing.
+or rolls back is a savepoint on it; when the group ends, the connection commits, or rolls everything back. Before that a view that commits the
+connection itself, not a session, fails and its group with it. Requests that belong to no group, and other threads, notice nothing, unless a view has
+these run in a copy of its context.
 
 What a view writes past these sessions, with ``engine.begin()`` or a session from elsewhere, it writes past the group: there
 ``current_connection(engine)`` takes part, where it is not None. The session event ``after_commit`` comes with every savepoint; what has to wait for
@@ -160,6 +161,8 @@ def _transaction(engine: Engine) -> Iterator[Connection]:
 
     def refuse(connection: Connection) -> None:
         if not ending:
+            # A transaction whose commit has failed is over for SQLAlchemy, which would give the connection back to its pool as it is.
+            connection.connection.rollback()
             raise InvalidRequestError("the connection of an atomic group cannot be committed before the group ends")
 
     with engine.connect() as connection, connection.begin():

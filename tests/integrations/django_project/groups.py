@@ -123,6 +123,12 @@ def _hooks(request: HttpRequest, text: str) -> None:
     group.on_rollback(lambda: told.append(f"{text} not, of {Note.objects.count()}"))
 
 
+def _hooks_of_hooks(request: HttpRequest, text: str) -> None:
+    group = request.environ["wsgibatch.group"]
+    group.on_commit(lambda: group.on_commit(lambda: told.append(f"{text} of {Note.objects.count()}")))
+    group.on_rollback(lambda: group.on_rollback(lambda: told.append(f"{text} not, of {Note.objects.count()}")))
+
+
 def _meets(request: HttpRequest, text: str) -> None:
     meeting.wait()
 
@@ -137,7 +143,7 @@ def _stays(request: HttpRequest, text: str) -> None:
 WAYS: dict[str, Way] = {
     way.__name__.strip("_"): way
     for way in (_well, _refused, _raises, _dangling, _swallows, _careful, _misspelt, _durable, _by_hand, _commits, _closes)
-    + (_tells, _tells_badly, _tells_other, _hooks, _meets, _stays)
+    + (_tells, _tells_badly, _tells_other, _hooks, _hooks_of_hooks, _meets, _stays)
 }
 
 
