@@ -647,3 +647,28 @@ def test_a_group_is_a_group(on_sqlite: str) -> None:
     with join_groups(sessionmaker())() as group:
         assert isinstance(group, Group)
         assert not group.broken()
+
+
+@pytest.mark.parametrize(("last", "left"), [("/add/d", "a b c d"), ("/refuse/d", "")])
+def test_engines_that_differ_in_their_execution_options_share_the_transaction_and_keep_their_options(url: str, last: str, left: str) -> None:
+    engine = create_engine(url)
+    tenants = {"tenant": engine.execution_options(schema_translate_map={"nowhere": None}), "add": engine, "refuse": engine}
+    factory = sessionmaker()
+    found: list[tuple[int, Any]] = []
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        _, view, name = environ["PATH_INFO"].split("/")
+        with factory(bind=tenants[view]) as session:
+            told = session.connection().get_execution_options().get("schema_translate_map")
+            found.append((len(session.scalars(select(Row.name)).all()), told))
+            session.add(Row(name=name))
+            session.commit()
+        start_response("422 No" if view == "refuse" else "201 Created", [("Content-Type", "text/plain")])
+        return [b"x"]
+
+    answered = run(app, members("/tenant/a", "/add/b", "/tenant/c", last), atomic=join_groups(factory))
+
+    assert statuses(answered) == ([201] * 4 if left else [424, 424, 424, 422])
+    assert found == [(0, {"nowhere": None}), (1, None), (2, {"nowhere": None}), (3, None)]
+    assert rows(url) == left
+    engine.dispose()

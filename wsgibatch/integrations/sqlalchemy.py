@@ -15,7 +15,7 @@ within one item fail. Several databases are committed one after another, not in 
 a group is the only writer from its first query on.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any
@@ -23,6 +23,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, NestedTransaction, event
 from sqlalchemy.exc import InvalidRequestError
 from sqlalchemy.orm import Session, scoped_session, sessionmaker
+from sqlalchemy.pool import Pool
 
 from ..errors import ConfigError
 from ..model import Group
@@ -98,14 +99,20 @@ class _Group(Group):
         super().__init__()
         self.ended = False
         self._transactions = transactions
-        self._connections: dict[Engine, Connection] = {}
+        # Engines that differ in their execution options only, as those of tenants do, have one pool.
+        self._connections: dict[Pool, Connection] = {}
+        self._options: dict[Connection, Mapping[str, Any]] = {}
         self._savepoints: dict[Connection, NestedTransaction] = {}
         self._sessions: dict[Session, None] = {}
 
     def connection(self, engine: Engine) -> Connection:
-        connection = self._connections.get(engine)
+        connection = self._connections.get(engine.pool)
+        options = engine.get_execution_options()
         if connection is None:
-            connection = self._connections[engine] = self._transactions.enter_context(_transaction(engine))
+            connection = self._connections[engine.pool] = self._transactions.enter_context(_transaction(engine))
+        elif self._options[connection] != options:
+            _set_options(connection, options)
+        self._options[connection] = options
         if connection not in self._savepoints:
             self._savepoints[connection] = connection.begin_nested()
         return connection
@@ -127,7 +134,8 @@ class _Group(Group):
             if connection.get_nested_transaction() is not savepoint:
                 raise InvalidRequestError("a savepoint was left open on the connection of the group, or one too many was ended")
             savepoint.commit()
-            _restore_options(connection)
+            self._options[connection] = connection.engine.get_execution_options()
+            _set_options(connection, self._options[connection])
         self._savepoints.clear()
 
     def broken(self) -> bool:
@@ -181,9 +189,9 @@ def _in_transaction(connection: Connection) -> bool:
     return bool(driver.in_transaction)
 
 
-def _restore_options(connection: Connection) -> None:
-    """Take back execution options, such as the schemas of a tenant, that a session has set for its own time on the connection."""
-    options, former = connection.get_execution_options(), connection.engine.get_execution_options()
-    changed = {name: former.get(name) for name in options if options[name] is not former.get(name)}
+def _set_options(connection: Connection, options: Mapping[str, Any]) -> None:
+    """Give *connection* these execution options, such as the schemas of a tenant, in the place of those that it was given meanwhile."""
+    former = connection.get_execution_options()
+    changed = {name: options.get(name) for name in {**former, **options} if former.get(name) is not options.get(name)}
     if changed:
         connection.execution_options(**changed)
