@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 from wsgiref.util import FileWrapper
 
+from wsgibatch import SubRequest
+from wsgibatch.dialects.multipart import MultipartDialect
+
 WSGIApp = Callable[..., Iterable[bytes]]
 
 HEADERS = {"Content-Type": "application/json", "Accept-Language": "en-GB,en;q=0.8", "X-Request-Token": "c0ffee5e-17"}
@@ -22,6 +25,8 @@ class Work(NamedTuple):
     """Of one of the requests, as a server gives it."""
     batch: bytes
     """All of them as one batch."""
+    content_type: str = "application/json"
+    """Of the batch."""
 
 
 def gets(count: int) -> Work:
@@ -63,6 +68,14 @@ def _linked(count: int, needs: Callable[[int], list[str]]) -> Work:
     paths = paths_of(count)
     items = [{"id": str(number), "method": "GET", "url": path, "dependsOn": needs(number) if number else []} for number, path in enumerate(paths)]
     return Work(paths, environ_of("GET", paths[0]), _json({"requests": items}))
+
+
+def parts(count: int) -> Work:
+    """Plain GETs, and a batch in multipart, as clients of Google send it."""
+    paths = paths_of(count)
+    requests = [SubRequest(number, "GET", path, [], id=f"<{number}>") for number, path in enumerate(paths)]
+    headers, batch = MultipartDialect().write(requests)
+    return Work(paths, environ_of("GET", paths[0]), batch, dict(headers)["Content-Type"])
 
 
 def paths_of(count: int) -> list[str]:

@@ -94,12 +94,18 @@ class Binder:
         bound: list[bytes] = []
         size = 0
         for piece in pieces:
-            bound.append(piece if isinstance(piece, bytes) else bytes(self._value(piece)))
+            bound.append(piece if isinstance(piece, bytes) else self._json(piece))
             size += len(bound[-1])
             if size > self._max_body:
                 raise _Excess
         item.body = b"".join(bound)
         return None
+
+    def _json(self, reference: Reference) -> bytes:
+        """What fills a JSON value."""
+        if reference.part == "entity":
+            return msgspec.json.encode(self._entity(reference.index, whole=True))
+        return bytes(self._value(reference))
 
     def _answer(self, index: int) -> tuple[SubRequest, SubResponse]:
         try:

@@ -80,8 +80,10 @@ class Endpoint:
         self.executor: Executor = _object("executor", executors, settings.executor, settings)
         self.atomic = _atomic(settings.atomic)
         self.vet = Vetter(settings, self.paths)
-        self.max_body: int = self.recogniser.max_body if settings.max_body is None else settings.max_body
-        self.max_item_body: int = self.max_body if settings.max_item_body is None else settings.max_item_body
+
+    def max_body(self, head: Head) -> int:
+        """Bytes that a batch may have."""
+        return self.recogniser.max_body(head) if self.settings.max_body is None else self.settings.max_body
 
 
 def _atomic(setting: Any) -> Atomic | Literal["stop"] | None:
@@ -135,7 +137,7 @@ def exchange(head: Head, endpoint: Endpoint) -> Generator[Effect, Any, None]:
     recogniser: Recogniser = endpoint.recogniser
     try:
         vet_head(head, recogniser)
-        body = yield Read(endpoint.max_body)
+        body = yield Read(endpoint.max_body(head))
         recogniser = dialect = recogniser.choose(head, body)
         batch = dialect.decode(head, body, endpoint.settings)
         endpoint.vet(batch, head, dialect, len(body))

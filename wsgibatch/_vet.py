@@ -103,7 +103,7 @@ class Vetter:
         """The same for an item whose method or target is not plain."""
         if len(item.target) > MAX_TARGET:
             raise TooLarge(MAX_TARGET, batch.place(item, "url"))
-        if item.method not in self._methods:
+        if item.method not in self._methods and item.method not in batch.methods:
             return _bad_method(item.method)
         # What is not known yet is looked at when it is.
         return None if item.late is not None and item.late.target else self.aim(item, head)

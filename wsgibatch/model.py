@@ -126,6 +126,8 @@ class Batch(Struct):
     """Does any item wait for another, refer to one, or belong to a group?"""
     on_error: Literal["continue", "stop"] = "continue"
     """``stop``: items run one by one, and what stands behind one that fails neither runs nor is answered."""
+    methods: frozenset[str] = frozenset()
+    """What the dialect knows as methods besides those that are allowed everywhere."""
 
     def place(self, item: SubRequest, member: str = "") -> str:
         """A JSON Pointer to *item*, or to what was written for a *member* of it, for telling where something is wrong."""
@@ -146,6 +148,8 @@ class Head(Struct):
     """The content type without its parameters, in lower case; empty when there is none."""
     parameters: Mapping[str, str]
     """The parameters of the content type, their names in lower case."""
+    query: str = ""
+    """QUERY_STRING: raw."""
     headers: Mapping[str, str] = {}
     """All headers, found without regard to case."""
     content_encoding: str = ""

@@ -43,8 +43,9 @@ class Recogniser(Protocol):
     """What a batch may be sent as."""
     loose_types: frozenset[str]
     """What clients send besides, taken only where a dialect is configured by name; the empty word stands for no content type at all."""
-    max_body: int
-    """Bytes of a batch, where the settings do not say."""
+
+    def max_body(self, head: Head) -> int:
+        """Bytes of a batch, where the settings do not say."""
 
     def choose(self, head: Head, body: bytes) -> "Dialect":
         """The dialect of a batch.

@@ -21,6 +21,9 @@ from .model import SubRequest, SubResponse
 BeforeItem: TypeAlias = Callable[[SubRequest, dict[str, Any]], SubResponse | None]
 AfterItem: TypeAlias = Callable[[SubRequest, SubResponse], None]
 
+Profile: TypeAlias = Literal["google", "flask-batch", "aspnet", "odata2", "odata4", "sharepoint", "azure-blob", "azure-tables"]
+"""Whose clients send a batch in multipart; what they need differs in a few points."""
+
 Words: TypeAlias = tuple[str, ...]
 # A read of one byte more has to be possible.
 Bytes: TypeAlias = Annotated[int, Meta(ge=1, le=(1 << 62) - 1)]
@@ -54,6 +57,9 @@ class Settings(Struct, kw_only=True, frozen=True):
         "/batch",
     )
     dialect: Annotated[Any, _about("The wire format: a name, `package.module:name`, or an object.")] = "auto"
+    profile: Annotated[
+        Literal["auto"] | Profile, _about(f"Whose clients send `multipart`: {', '.join(get_args(Profile))}.", "told by the request")
+    ] = "auto"
     executor: Annotated[Any, _about("Where items run: a name, `package.module:name`, or an object.")] = "sequential"
     workers: Annotated[Annotated[int, Meta(ge=1, le=1024)], _about("Threads per process, and items of one batch at a time.", "4 per CPU")] = field(
         # As django-batch-requests has it: items of a web app mostly wait.
@@ -173,6 +179,8 @@ def _check_together(settings: Settings) -> None:
     atomic = settings.atomic
     if not (atomic is None or atomic == "stop" or callable(atomic) or (isinstance(atomic, str) and ":" in atomic)):
         raise ConfigError(f"atomic: 'stop', 'package.module:name' or a callable is wanted, not {atomic!r}")
+    if settings.profile != "auto" and settings.dialect not in ("auto", "multipart"):
+        raise ConfigError(f"profile: {settings.profile!r} says something of the dialect 'multipart' only")
     for method in settings.methods:
         if method in ("CONNECT", "TRACE"):
             raise ConfigError(f"methods: {method} changes or reveals the connection and can never be an item's")

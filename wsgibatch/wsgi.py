@@ -136,7 +136,8 @@ class _Drive:
         caller = Caller(app, self._environ, dialect, endpoint.settings, endpoint.executor.concurrent, self._received)
         call = caller.call
         if batch.linked:
-            binder = Binder(batch, self.head, endpoint.vet, endpoint.max_item_body)
+            largest = endpoint.settings.max_item_body or endpoint.max_body(self.head)
+            binder = Binder(batch, self.head, endpoint.vet, largest)
             call = LinkedCaller(caller, batch, binder, endpoint.atomic).call
         self._lane = endpoint.executor.open(call)
 
@@ -164,6 +165,7 @@ def _head_of(environ: dict[str, Any]) -> Head:
         mount=quote(environ.get("SCRIPT_NAME", "").encode("latin-1"), "/!$&'()*+,;=:@~"),
         host=request.host,
         scheme=request.scheme,
+        query=environ.get("QUERY_STRING", ""),
         media_type=media_type,
         parameters=parameters,
         headers=EnvironHeaders(environ),

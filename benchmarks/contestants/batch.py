@@ -16,7 +16,7 @@ def prepare(app: WSGIApp, work: Work, **settings: Any) -> Callable[[], None]:
     :raises RuntimeError: when the batch or one of its items is not answered with 200.
     """
     middleware = BatchMiddleware(app, max_requests=len(work.paths), **settings)
-    outer = environ_of("POST", "/batch", {"Content-Type": "application/json"}, work.batch)
+    outer = environ_of("POST", "/batch", {"Content-Type": work.content_type}, work.batch)
     _check(_send(middleware, outer, work.batch), work)
 
     def once() -> None:
@@ -41,6 +41,10 @@ def _ignore(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -
 
 
 def _check(chunks: list[bytes], work: Work) -> None:
+    if work.content_type.startswith("multipart/"):
+        if (count := b"".join(chunks).count(b"HTTP/1.1 200 OK")) != len(work.paths):
+            raise RuntimeError(f"{count} of {len(work.paths)} requests succeeded")
+        return
     answers = json.loads(b"".join(chunks))
     if "batch" in answers:
         failed = [answer for answer in answers["batch"] if answer["status_code"] != 200]

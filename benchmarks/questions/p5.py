@@ -6,7 +6,7 @@ from ..answers import Figure, Row
 from ..apps.trivial import app
 from ..contestants import batch
 from ..measure import alone, figure, interleaved
-from ..work import Work, gets, routes
+from ..work import Work, gets, parts, routes
 
 title = "growth: time per item at N=10,000 over N=100, trivial app"
 SMALL, LARGE = 100, 10_000
@@ -16,6 +16,7 @@ def ask() -> list[Row]:
     return [
         Row("JSON", alone(_measure, gets), 1.3, "x"),
         Row("list of routes", alone(_measure, routes), 1.3, "x"),
+        Row("multipart", alone(_measure, parts), 1.3, "x"),
     ]
 
 

@@ -45,7 +45,7 @@ def numbered(requests: Iterable[SubRequest]) -> list[SubRequest]:
 
 def head_for(headers: list[tuple[str, str]]) -> Head:
     media_type, parameters = parse_options_header(dict(headers)["Content-Type"])
-    return Head(path="/batch", mount="", host="shop.example", scheme="http", media_type=media_type, parameters=parameters)
+    return Head("/batch", "", "shop.example", "http", media_type, parameters, headers=dict(headers))
 
 
 def batched(app: Any, word: str, requests: list[SubRequest], **settings: Any) -> Answer:

@@ -20,10 +20,11 @@ from werkzeug.debug import DebuggedApplication
 from werkzeug.exceptions import NotFound
 from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.test import TestResponse
 
 from tests.servers.run import free_port, running
 from wsgibatch import BatchMiddleware, ConfigError
-from wsgibatch.integrations.flask import Aggregator, Batch
+from wsgibatch.integrations.flask import Aggregator, Batch, add_batch_route
 
 Item = dict[str, Any]
 
@@ -561,3 +562,71 @@ def test_an_aggregate_is_limited_as_the_configuration_says(app: Flask) -> None:
     app.config["WSGIBATCH"]["max_requests"] = 2
     Aggregator(app)
     assert app.test_client().post("/aggregate", json=["/hello/a"] * 3).status_code == 413
+
+
+def post_parts(app: Flask, *requests: str, path: str = "/parts") -> TestResponse:
+    """The answer to a batch in multipart of *requests* such as ``GET /hello/bob``."""
+    parts = "".join(f"--b\r\nContent-Type: application/http\r\n\r\n{line} HTTP/1.1\r\n\r\n\r\n" for line in requests)
+    return app.test_client().post(path, data=f"{parts}--b--\r\n", content_type="multipart/mixed; boundary=b")
+
+
+def ask(app: Flask, *requests: str, path: str = "/parts") -> list[tuple[int, str]]:
+    """The status of each of *requests*, and the body of its answer."""
+    answer = post_parts(app, *requests, path=path)
+    assert answer.status_code == 200, answer.text
+    _, boundary = answer.headers["Content-Type"].split("boundary=")
+    answers = [part.split("\r\n\r\n", 2) for part in answer.text.split(f"--{boundary}")[1:-1]]
+    return [(int(head.split()[1]), body.removesuffix("\r\n")) for _, head, body in answers]
+
+
+def test_a_batch_route_answers_each_part_in_its_place(app: Flask) -> None:
+    add_batch_route(app, "/parts")
+    bob, nowhere, zoe = ask(app, "GET /hello/bob", "GET http://localhost/nowhere", "GET /hello/zoe")
+    assert (bob[0], json.loads(bob[1])) == (200, {"hello": "bob"})
+    assert nowhere[0] == 404
+    assert (zoe[0], json.loads(zoe[1])) == (200, {"hello": "zoe"})
+
+
+def test_a_batch_route_is_at_batch_unless_another_path_is_given() -> None:
+    app = Flask("shop")
+    add_batch_route(app)
+    assert ask(app, "GET /nowhere", path="/batch")[0][0] == 404
+
+
+def test_hooks_run_for_every_part_of_a_batch_route(app: Flask) -> None:
+    add_batch_route(app, "/parts")
+    events: dict[str, list[str]] = {"/hello/a": [], "/hello/b": [], "/nowhere": []}
+    app.before_request(lambda: events[request.path].append("before"))
+
+    @app.after_request
+    def after(response: flask.Response) -> flask.Response:
+        events[request.path].append("after")
+        return response
+
+    app.teardown_request(lambda error: events[request.path].append("teardown"))
+    assert [status for status, _ in ask(app, *(f"GET {path}" for path in events))] == [200, 200, 404]
+    assert events == {path: ["before", "after", "teardown"] for path in events}
+
+
+def test_a_part_that_raises_does_not_spoil_the_others(app: Flask) -> None:
+    add_batch_route(app, "/parts")
+    # So the exception leaves the app, which is then not asked for an answer to it.
+    app.testing = True
+    serve(app, "/raise", lambda: 1 // 0)
+    before, raised, after = ask(app, "GET /hello/a", "GET /raise", "GET /hello/b")
+    assert (before[0], raised[0], after[0]) == (200, 500, 200)
+    assert "ZeroDivisionError" not in raised[1]
+    assert json.loads(after[1]) == {"hello": "b"}
+
+
+def test_a_batch_route_is_limited_as_the_configuration_says(app: Flask) -> None:
+    app.config["WSGIBATCH"]["max_requests"] = 2
+    add_batch_route(app, "/parts")
+    assert [status for status, _ in ask(app, *["GET /hello/a"] * 2)] == [200, 200]
+    assert post_parts(app, *["GET /hello/a"] * 3).status_code == 413
+
+
+def test_a_batch_route_speaks_multipart_whatever_the_configuration_says(app: Flask) -> None:
+    app.config["WSGIBATCH"] |= {"dialect": "graph", "path": "/configured", "profile": "odata2"}
+    add_batch_route(app, "/parts")
+    assert ask(app, "GET /nowhere")[0][0] == 404

@@ -13,6 +13,7 @@ from flask import Flask, Response, jsonify, request, url_for
 from tests.apps import IMAGE
 from tests.servers import run
 from wsgibatch import BatchMiddleware
+from wsgibatch.integrations.flask import add_batch_route
 
 EXECUTORS = ("threads", "sequential")
 
@@ -50,6 +51,12 @@ def people() -> Flask:
     def missing() -> tuple[Response, int]:
         return jsonify(error={"code": "NotFound", "message": "nobody is here"}), 404
 
+    @app.get("/me")
+    def me() -> tuple[Response, int]:
+        if request.authorization is None or request.authorization.token != "fresh":
+            return jsonify(error={"code": 401, "message": "who are you?"}), 401
+        return jsonify(name="zoe"), 200
+
     @app.get("/bin")
     def image() -> Response:
         return Response(IMAGE, mimetype="image/png")
@@ -72,6 +79,45 @@ def _said() -> dict[str, Any]:
 def graph(executor: str) -> BatchMiddleware:
     """Batches as clients of Microsoft Graph post them, below the version of the API; they leave it in the urls of items, or take it off."""
     return BatchMiddleware(people(), path="/v1.0/$batch", strip_prefix="/v1.0", dialect="graph", executor=executor)
+
+
+def google(executor: str) -> BatchMiddleware:
+    """Batches as clients of Google's APIs post them; without durations, since these clients fail at an answer that has no header at all."""
+    return BatchMiddleware(people(), path="/batch", dialect="multipart", profile="google", durations=False, executor=executor)
+
+
+def objects() -> Flask:
+    """Another app: a store in which every object is there until it is deleted, but for those called missing."""
+    app = Flask(__name__)
+    gone: set[str] = set()
+    known: dict[str, dict[str, Any]] = {}
+
+    @app.route("/storage/v1/b/<bucket>/o/<path:name>", methods=["GET", "PATCH", "DELETE"])
+    def of(bucket: str, name: str) -> tuple[Response | str, int]:
+        if name in gone or name.startswith("missing"):
+            return jsonify(error={"code": 404, "message": f"No such object: {bucket}/{name}"}), 404
+        if request.method == "DELETE":
+            gone.add(name)
+            return "", 204
+        said = known.setdefault(name, {"bucket": bucket, "name": name})
+        if request.method == "PATCH":
+            said.update(request.get_json())
+        return jsonify(said), 200
+
+    return app
+
+
+def storage(executor: str) -> BatchMiddleware:
+    """Batches as clients of Google's storage post them."""
+    return BatchMiddleware(objects(), path="/batch/storage/v1", dialect="multipart", profile="google", executor=executor)
+
+
+def flask_batch(executor: str) -> Flask:
+    """The app about people with the endpoint that Flask-Batch's users have."""
+    app = people()
+    app.config["WSGIBATCH"] = {"executor": executor}
+    add_batch_route(app)
+    return app
 
 
 @contextlib.contextmanager

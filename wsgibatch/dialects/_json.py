@@ -31,8 +31,10 @@ class JSONRecogniser:
 
     media_types = frozenset({"application/json"})
     loose_types: frozenset[str] = frozenset()
-    # As Apache APISIX's batch-requests has it.
-    max_body = 1 << 20
+
+    def max_body(self, head: Head) -> int:
+        # As Apache APISIX's batch-requests has it.
+        return 1 << 20
 
     def refusal(self, head: Head, error: BatchRejected) -> tuple[int, Headers, bytes]:
         document = problem(error.status, error.code, error.detail, **error.members())

@@ -6,7 +6,7 @@ names.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Literal, TypeAlias
 from urllib.parse import unquote
 
@@ -200,6 +200,21 @@ def in_json(body: bytes, sought: Sought) -> list[bytes | Reference]:
                 if reference is not None:
                     pieces += [body[done : found.start()], reference]
                     done = found.end()
+    return [piece for piece in (*pieces, body[done:]) if piece] if pieces else []
+
+
+def in_bindings(body: bytes, known: Mapping[str, int]) -> list[bytes | Reference]:
+    """A JSON text in pieces, where it binds an entity that one of the requests *known* has made: ``"...@odata.bind": "$id"``."""
+    pieces: list[bytes | Reference] = []
+    done = 0
+    binds = False
+    for found in _STRING.finditer(body) if b"bind" in body and b"$" in body else ():
+        content, colon = found.groups()
+        if colon is not None:
+            binds = content.endswith((b"@odata.bind", b"@bind"))
+        elif binds and content.startswith(b"$") and (place := known.get(content[1:].decode("latin-1"))) is not None:
+            pieces += [body[done : found.start()], Reference(place, "entity")]
+            done = found.end()
     return [piece for piece in (*pieces, body[done:]) if piece] if pieces else []
 
 

@@ -5,8 +5,8 @@ recognise is not guessed.
 """
 
 from .. import _lookup, dialects
-from ..errors import BadBatch
-from ..model import Head
+from ..errors import BadBatch, BatchRejected
+from ..model import Head, Headers
 from ..protocols import Dialect
 from ._json import JSONRecogniser, Shape
 
@@ -17,13 +17,31 @@ class AutoDialect(JSONRecogniser):
     def __init__(self) -> None:
         words = [word for word in _lookup.members(dialects) if word != "auto"]
         self._known: dict[str, Dialect] = {word: _lookup.member(dialects, word)() for word in words}
+        self.media_types = frozenset().union(*(dialect.media_types for dialect in self._known.values()))
+        self._by_type = {name: {w: d for w, d in self._known.items() if name in d.media_types} for name in self.media_types}
+
+    def max_body(self, head: Head) -> int:
+        return max(dialect.max_body(head) for dialect in self._speakers(head).values())
 
     def choose(self, head: Head, body: bytes) -> Dialect:
+        speakers = self._speakers(head)
+        if len(speakers) == 1:
+            return next(iter(speakers.values()))
         shape = Shape(body)
-        found = [word for word, dialect in self._known.items() if dialect.recognises(head, shape)]
+        found = [word for word, dialect in speakers.items() if dialect.recognises(head, shape)]
         if len(found) == 1:
             return self._known[found[0]]
         if found:
             raise BadBatch(f"The batch could be {' or '.join(found)}: post it where that dialect is configured by name.")
-        shapes = "; ".join(f"{word}: {dialect.shape}" for word, dialect in self._known.items())
+        shapes = "; ".join(f"{word}: {dialect.shape}" for word, dialect in speakers.items())
         raise BadBatch(f"The body has the shape of no dialect that is known here ({shapes}).")
+
+    def refusal(self, head: Head, error: BatchRejected) -> tuple[int, Headers, bytes]:
+        speakers = self._speakers(head)
+        if len(speakers) == 1:
+            return next(iter(speakers.values())).refusal(head, error)
+        return super().refusal(head, error)
+
+    def _speakers(self, head: Head) -> dict[str, Dialect]:
+        """The dialects that are sent in the batch's content type."""
+        return self._by_type.get(head.media_type, {})

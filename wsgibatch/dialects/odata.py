@@ -12,7 +12,6 @@ import base64
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
-from urllib.parse import quote
 
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType, field
@@ -36,6 +35,7 @@ from ._envelope import (
     written_of,
 )
 from ._json import JSON, Splicer, encode, headers_of, read_json
+from ._odata import SYSTEM, continue_on_error, resolved, service_root
 from ._references import PLACE, Id, Links, Names, exactly, in_json, in_query
 from .graph import GraphDialect
 
@@ -80,9 +80,10 @@ class OdataDialect(GraphDialect):
     def decode(self, head: Head, body: bytes, settings: Settings) -> Batch:
         requests = self.counted(read_json(_requests, body).requests, settings, PLACE)
         names = Names([request.id for request in requests], [request.group for request in requests])
-        root = _service_root(head)
+        root = service_root(head)
         items = [self._item(index, request, names, root) for index, request in enumerate(requests)]
-        stops = _stopped_by(head) is not None
+        preference = continue_on_error(head)
+        stops = preference is not None and not preference[1]
         linked = stops or any(item.after or item.group or item.late is not None for item in items)
         return Batch(items, PLACE, linked, "stop" if stops else "continue")
 
@@ -121,7 +122,7 @@ class OdataDialect(GraphDialect):
         headers = request.headers
         fields = [_field(line, index) for line in headers] if isinstance(headers, list) else fields_of(headers)
         body = body_of(index, method, request.body, fields)
-        item = SubRequest(index, method, _resolved(url, root), fields, body, request.id, group=request.group or "")
+        item = SubRequest(index, method, resolved(url, root), fields, body, request.id, group=request.group or "")
         wanted = request.depends_on or request.also_depends_on or request.condition is not None
         if wanted or url.startswith(_SIGNS) or (fields and any(value.startswith("$") for _, value in fields)):
             _link(item, request, url, names)
@@ -136,9 +137,9 @@ class OdataEncoder(Splicer):
     def __init__(self, head: Head) -> None:
         super().__init__(b'{"responses":[', b"]}")
         self.headers.append(_version(head))
-        preference = _stopped_by(head)
-        if preference is not None:
-            self.headers.append(("Preference-Applied", f"{preference}=false"))
+        preference = continue_on_error(head)
+        if preference is not None and not preference[1]:
+            self.headers.append(("Preference-Applied", f"{preference[0]}=false"))
 
     def pieces(self, done: list[Done]) -> bytes:
         pieces: list[_Answer] = []
@@ -169,32 +170,6 @@ def _version(head: Head) -> tuple[str, str]:
     return "OData-Version", "4.0" if "4.0" in asked else "4.01"
 
 
-# Preferences stand between commas that are not quoted (RFC 7240, section 2).
-_PREFERENCE = re.compile(r'(?:[^,"]++|"(?:[^"\\]|\\.?)*+(?:"|\Z))++', re.DOTALL)
-
-
-def _stopped_by(head: Head) -> str | None:
-    """How the client calls the preference that a failure ends the batch, if it has it; the first mention counts."""
-    for preference in _PREFERENCE.findall(head.headers.get("Prefer", "")):
-        name, _, value = (part.strip(' \t"').lower() for part in preference.partition(";")[0].partition("="))
-        if name in ("continue-on-error", "odata.continue-on-error"):
-            return name if value == "false" else None
-    return None
-
-
-# What a url begins with that is not relative to anything, or that is none.
-_NOT_RELATIVE = re.compile(r"[/?#\\]|[A-Za-z][A-Za-z0-9+.-]*:|\Z")
-
-
-def _service_root(head: Head) -> str:
-    """The path that relative urls continue, without a slash at its end: the parent of the batch's own, percent-encoded."""
-    return quote(head.path.removesuffix("/").rpartition("/")[0].encode("latin-1"), "/!$&'()*+,;=:@~")
-
-
-def _resolved(url: str, root: str) -> str:
-    return url if _NOT_RELATIVE.match(url) else f"{root}/{url}"
-
-
 def _link(item: SubRequest, request: _Request, url: str, names: Names) -> None:
     """Complete *item* with what it has to do with those before it."""
     links = Links(names, item.index)
@@ -212,8 +187,6 @@ def _link(item: SubRequest, request: _Request, url: str, names: Names) -> None:
 
 
 _ENTITY = re.compile(r"(/?(?:\$|%24))([^/?#]*)")
-# OData 4.01 JSON Format, "Batch Request": what a first segment with this sign may be besides.
-_SYSTEM = frozenset({"all", "batch", "crossjoin", "entity", "id", "metadata", "root"})
 
 
 def _target(item: SubRequest, url: str, names: Names, links: Links) -> list[str | Reference]:
@@ -222,7 +195,7 @@ def _target(item: SubRequest, url: str, names: Names, links: Links) -> list[str 
     if found is not None:
         sign, name = found.groups()
         # Only the plain spelling can be nothing else.
-        if name.partition("(")[0] not in _SYSTEM and (sign == "$" or name in names.ids):
+        if name.partition("(")[0] not in SYSTEM and (sign == "$" or name in names.ids):
             rest = url[found.end() :]
             return [Reference(links.request(name, "url"), "entity"), *(in_query(rest, links.value) or ([rest] if rest else []))]
     return in_query(item.target, links.value)

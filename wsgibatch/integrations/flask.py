@@ -17,7 +17,7 @@ from ..errors import ConfigError
 from ..settings import Settings
 from ..wsgi import BatchMiddleware
 
-__all__ = ("Aggregator", "Batch")
+__all__ = ("Aggregator", "Batch", "add_batch_route")
 
 
 class Batch:
@@ -52,6 +52,18 @@ class Batch:
         middleware = BatchMiddleware(app.wsgi_app, settings)
         app.wsgi_app = middleware  # type: ignore[method-assign]  # Flask names this attribute as the place for middleware.
         app.extensions["wsgibatch"] = served | dict.fromkeys(paths, middleware)
+
+
+def add_batch_route(app: Flask, route: str = "/batch") -> None:
+    """The endpoint of Flask-Batch's server, in the place of ``flask_batch.add_batch_route``.
+
+    Unlike there every part is a whole request: ``before_request`` and its like run for it, and what it raises is its own answer. Settings other than
+    ``path``, ``dialect`` and ``profile`` are those in ``app.config["WSGIBATCH"]``.
+
+    :param route: the path of the endpoint.
+    :raises ConfigError: as :meth:`Batch.init_app`.
+    """
+    Batch(app, path=route, dialect="multipart", profile="flask-batch")
 
 
 class Aggregator:

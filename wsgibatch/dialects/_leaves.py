@@ -1,0 +1,192 @@
+"""Reading the parts of a multipart batch: the requests that they hold, and what they refer to."""
+
+import re
+from collections.abc import Mapping
+from typing import Literal, TypeAlias
+from urllib.parse import unquote
+
+from msgspec import Struct
+
+from ..errors import BadBatch, DuplicateId, TooManyItems
+from ..model import Edge, Head, Headers, Late, Reference, SubRequest
+from ._http import request_of
+from ._mime import boundary_of, part_of, split
+from ._odata import SYSTEM, resolved, service_root
+from ._profiles import Way
+from ._references import in_bindings
+
+MAX_ID = 1 << 10
+"""Characters of a Content-ID, which comes back in the answer."""
+
+_ALIKE = (
+    rb"(?:(?i:Content-Type): ?application/http(?:; ?msgtype=(request))?|(?i:Content-Transfer-Encoding): ?(?i:binary)|(?i:MIME-Version): ?1\.0)\r?\n"
+)
+# The head of nearly every part that holds a request; one match costs less than taking the head apart.
+_PLAIN = re.compile(rb"(?:%b)*+(?:(?i:Content-ID): *+([!-~][ -~]*+)\r?\n)?+\r?\n" % _ALIKE)
+_HTTP = re.compile(r"application/http\s*(?:;|\Z)", re.IGNORECASE)
+_TYPED = re.compile(r";\s*msgtype\s*=\s*\"?(request|response)", re.IGNORECASE)
+# RFC 9110 has these given once; in all other fields values may be told in several lines.
+_SINGLE = frozenset({"authorization", "content-length", "content-type", "cookie", "host"})
+
+
+Kind: TypeAlias = Literal["changeset", "typed", "plain"]
+
+
+class Leaf(Struct, gc=False):
+    """What a part says of the request that it holds."""
+
+    content_id: str = ""
+    """As it was written, without white space around it; empty when there is none."""
+    inside: bool = False
+    """Did it stand in the head of the request, where some clients expect it back?"""
+    typed: bool = False
+    """Did the part's content type say ``msgtype``, as the answer's then has to?"""
+
+
+class Leaves:
+    """The requests of one batch, with what their parts say of them.
+
+    :raises BadBatch: for what is malformed, telling in which part.
+    :raises TooManyItems: for more than *limit* requests.
+    """
+
+    def __init__(self, body: bytes, content_type: str, limit: int) -> None:
+        self._body, self._limit = body, limit
+        self.items: list[SubRequest] = []
+        self.told: list[Leaf] = []
+        for number, (start, end) in enumerate(split(body, boundary_of(content_type), limit), 1):
+            try:
+                self._part(start, end, number)
+            except BadBatch as error:
+                raise BadBatch(f"Part {number}: {error.detail}") from None
+
+    def _part(self, start: int, end: int, number: int) -> None:
+        """A part of the batch itself."""
+        if plain := _PLAIN.match(self._body, start, end):
+            self._leaf(plain[2], plain[1] is not None, plain.end(), end)
+            return
+        fields, content = part_of(self._body, start, end)
+        kind = _kind_of(fields)
+        if kind != "changeset":
+            self._leaf(fields.get("content-id"), kind == "typed", content, end)
+            return
+        for first, last in split(self._body, boundary_of(fields["content-type"]), self._limit, content, end):
+            fields, content = part_of(self._body, first, last)
+            kind = _kind_of(fields)
+            if kind == "changeset":
+                raise BadBatch("A changeset cannot hold another.")
+            self._leaf(fields.get("content-id"), kind == "typed", content, last, f"changeset {number}")
+
+    def _leaf(self, told: str | bytes | None, typed: bool, start: int, end: int, group: str = "") -> None:
+        """A part that holds a request, and may have been *told* a Content-ID."""
+        index = len(self.items)
+        if index == self._limit:
+            raise TooManyItems(index + 1, index)
+        method, target, headers, body = request_of(self._body, start, end)
+        content_id = told.decode().rstrip(" ") if isinstance(told, bytes) else told or ""
+        inside = False
+        if headers:
+            names = {name.lower() for name, _ in headers}
+            if "content-id" in names:
+                inside = not content_id
+                content_id = content_id or next(value for name, value in headers if name.lower() == "content-id")
+                headers = [(name, value) for name, value in headers if name.lower() != "content-id"]
+            elif len(names) < len(headers):
+                headers = _joined(headers)
+        if len(content_id) > MAX_ID:
+            raise BadBatch(f"A Content-ID has at most {MAX_ID} characters.")
+        self.told.append(Leaf(content_id, inside, typed))
+        self.items.append(SubRequest(index, method, target, headers, body, content_id or None, (), group))
+
+
+_kinds: dict[str | None, Kind] = {None: "plain", "application/http": "plain"}
+"""What a part is by its content type: a bounded memory, of what holds no boundary."""
+_MEMORY = 64
+_LONGEST = 80
+
+
+def _kind_of(fields: Mapping[str, str]) -> Kind:
+    if "content-transfer-encoding" in fields and fields["content-transfer-encoding"].lower() not in ("binary", "8bit", "7bit"):
+        raise BadBatch("A part is sent as it is, without a Content-Transfer-Encoding.")
+    content_type = fields.get("content-type")
+    return _kinds.get(content_type) or _learnt(content_type or "")
+
+
+def _learnt(content_type: str) -> Kind:
+    if content_type[:10].lower() == "multipart/":
+        return "changeset"
+    typed = _TYPED.search(content_type)
+    if not _HTTP.match(content_type) or (typed and typed[1].lower() == "response"):
+        raise BadBatch("A part holds a request of the type application/http, or is a changeset of the type multipart/mixed.")
+    kind: Kind = "typed" if typed else "plain"
+    if len(_kinds) < _MEMORY and len(content_type) <= _LONGEST:
+        _kinds[content_type] = kind
+    return kind
+
+
+def _joined(headers: Headers) -> Headers:
+    """*headers* with the values of those joined that are given several times."""
+    values: dict[str, list[str]] = {}
+    for name, value in headers:
+        values.setdefault(name.lower(), []).append(value)
+    # What may be given once only is left as it is, and refused where items are vetted.
+    joined = [(name, ", ".join(found)) for name, found in values.items() if name not in _SINGLE]
+    return joined + [(name, value) for name, found in values.items() if name in _SINGLE for value in found]
+
+
+def add_query(items: list[SubRequest], query: str) -> None:
+    """Give each of *items* the parameters of *query* that it does not have itself ("Sending Batch Requests" of Google's APIs)."""
+    added = [parameter for parameter in query.split("&") if parameter]
+    for item in items:
+        path, _, own = item.target.partition("?")
+        names = {parameter.partition("=")[0] for parameter in own.split("&")}
+        missing = [parameter for parameter in added if parameter.partition("=")[0] not in names]
+        item.target = f"{path}?{'&'.join([own, *missing] if own else missing)}" if missing else item.target
+
+
+def refer(items: list[SubRequest], told: list[Leaf], head: Head, way: Way) -> None:
+    """Complete *items* with what they are relative to, and what they refer to: ``$id`` in the url, as an entity tag, and where a JSON body binds it.
+
+    :raises DuplicateId: when an id that can be referred to is given twice.
+    """
+    root = service_root(head)
+    if not way.refers:
+        for item in items:
+            if not item.target.startswith("/"):
+                item.target = resolved(item.target, root)
+        return
+    entity = re.compile(rf"(?:(?:https?://[^/?#]+)?{re.escape(root)}/|/)?(?:\$|%24)([^/?#]+)")
+    known: dict[str, int] = {}
+    scope = ""
+    for item, leaf in zip(items, told, strict=True):
+        if item.group != scope and not way.refers_across:
+            known, scope = {}, item.group
+        if known:
+            _bind(item, known, entity)
+        name = leaf.content_id.removeprefix("<").removesuffix(">")
+        if name and (item.group or way.refers_across):
+            if name in known:
+                raise DuplicateId("Another request has this Content-ID.", f"/{item.index}")
+            known[name] = item.index
+        if item.late is None or not item.late.target:
+            item.target = resolved(item.target, root)
+
+
+def _bind(item: SubRequest, known: dict[str, int], entity: re.Pattern[str]) -> None:
+    """Complete *item* with its references to those *known*, by name and place."""
+    target: tuple[str | Reference, ...] = ()
+    found = entity.match(item.target)
+    name = unquote(found[1]) if found else ""
+    if found and name not in SYSTEM and name in known:
+        rest = item.target[found.end() :]
+        target = (Reference(known[name], "entity"), rest) if rest else (Reference(known[name], "entity"),)
+    headers = tuple(
+        (field, Reference(known[value[1:]], "etag"))
+        for field, value in item.headers
+        if field.lower() in ("if-match", "if-none-match") and value[:1] == "$" and value[1:] in known
+    )
+    body = tuple(in_bindings(item.body, known))
+    used = [*target, *(reference for _, reference in headers), *body]
+    item.after = tuple(Edge(index) for index in dict.fromkeys(piece.index for piece in used if isinstance(piece, Reference)))
+    if item.after:
+        item.late = Late(target, headers, body)
