@@ -359,3 +359,14 @@ def test_an_item_whose_reference_is_missing_has_failed_itself() -> None:
     ]
 
     assert [problem(item).get("code") for item in run(Maker(), items)] == [None, "reference-missing", "dependency-failed"]
+
+
+def test_the_first_of_two_locations_counts() -> None:
+    made = Maker(Location="/first")
+    made.headers.append(("Location", "/second"))
+
+    assert url(made, ENTITY) == "/first"
+
+
+def test_a_header_has_no_blanks_around_what_it_refers_to() -> None:
+    assert shown(late(Maker({"a": " x "}), Late(headers=(("X-A", value("a")),))))["HTTP_X_A"] == "x"

@@ -553,3 +553,9 @@ def test_an_answer_that_cannot_be_closed_fails_its_group(ledger: Ledger) -> None
 
     assert codes(items) == ["group-rolled-back", "app-failed", "group-rolled-back", "ran"]
     assert ledger.told[-1] == "rollback"
+
+
+def test_an_item_that_has_failed_is_not_asked_for_a_broken_transaction(site: Site, ledger: Ledger) -> None:
+    ledger.broken = "/404"
+
+    assert codes(run(site, group_of("/a", "/404"), atomic=ledger)) == ["group-rolled-back", "ran"]

@@ -238,3 +238,14 @@ def test_a_batch_that_stops_runs_one_by_one_up_to_the_first_failure(items: list[
 
     assert trial.started == [place for place in kept if place not in refused]
     assert trial.written == list(kept)
+
+
+def test_linked_units_do_not_run_far_ahead_of_what_is_written_either() -> None:
+    trial = Trial([request(0), *(request(index) for index in range(1, 20))])
+
+    assert len(trial.run.ready(5)) == 5
+    trial.run.take([trial._done(3, 200)])
+    assert (trial.run.drain(), trial.run.ready(5)) == ([], [])
+    trial.run.take([trial._done(0, 200)])
+    assert len(trial.run.drain()) == 1
+    assert len(trial.run.ready(5)) == 1

@@ -97,7 +97,7 @@ class Vetter:
         """Give the header *name*, which *item* has been vetted with, another value."""
         key = self._names.known.get(name) or self._names.learn(name)
         if key:
-            item.fields = {**item.fields, key: value}
+            item.fields = {**item.fields, key: value.strip(" \t")}
 
     def _target(self, item: SubRequest, head: Head, batch: Batch) -> Fault | None:
         """The same for an item whose method or target is not plain."""
