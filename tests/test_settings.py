@@ -186,3 +186,9 @@ def test_any_text_is_a_setting_or_is_refused(name: str, text: str) -> None:
     except ConfigError:
         return
     assert isinstance(settings, Settings)
+
+
+def test_the_profile_and_what_makes_groups_atomic_can_be_told_as_text() -> None:
+    found = Settings.from_strings({"profile": "azure-blob", "atomic": "package.module:name"})
+
+    assert (found.profile, found.atomic) == ("azure-blob", "package.module:name")
