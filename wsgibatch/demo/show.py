@@ -123,5 +123,5 @@ def _quoted(body: bytes) -> str:
     text = body.decode("latin-1")
     if not _UNPASTABLE.search(text) and not text.startswith("@"):
         return shlex.quote(text)
-    escapes = text.replace("\\", "\\\\").replace("'", "\\'")
+    escapes = text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n")
     return "$'" + _UNPASTABLE.sub(lambda found: f"\\x{ord(found[0]):02x}", escapes) + "'"
