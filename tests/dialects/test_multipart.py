@@ -222,6 +222,11 @@ def test_the_query_of_a_batch_belongs_to_its_requests_for_clients_of_google(site
         parts(leaf(b"GET /a HTTP/1.1\r\nX: a\rb\r\n\r\n")),
         parts(leaf(b"GET /a HTTP/1.1\r\n"), changeset(changeset(leaf(b"GET /a HTTP/1.1\r\n")))),
         parts(leaf(b"GET /a HTTP/1.1\r\n", b"Content-ID: " + b"x" * 2000 + b"\r\n")),
+        parts(leaf(b"GET /a HTTP/1.1\r\nContent-ID: x\x0bSet-Cookie: a\r\n\r\n")),
+        parts(leaf(b"GET /a HTTP/1.1\r\n", b"Content-ID: \x85\r\n")),
+        parts(leaf(b"GET /a HTTP/1.1\r\nContent-ID: x\r\nContent-ID: y\r\n\r\n")),
+        parts(b"Content-Type: application/http\n\r\nGET /a HTTP/1.1\r\n"),
+        parts(b"Content-Type: application/http\r\nContent-Type: application/http; msgtype=request\r\n\r\nGET /a HTTP/1.1\r\n"),
     ],
 )
 def test_what_is_malformed_is_refused_before_anything_runs(site: Site, body: bytes) -> None:
@@ -310,13 +315,58 @@ def test_a_reference_leads_to_what_an_earlier_request_of_the_changeset_has_made(
     assert json.loads(site.seen[2]["body"]) == {"a@odata.bind": "/srv/people(1)", "b": "$1"}
 
 
-@pytest.mark.parametrize(("profile", "path"), [("odata2", "/srv/$1"), ("odata4", "/srv/people(1)")])
-def test_a_reference_out_of_a_changeset_is_known_from_version_four_on(site: Site, profile: str, path: str) -> None:
+@pytest.mark.parametrize(("profile", "status", "ran"), [("odata2", 404, []), ("odata4", 200, ["/srv/people(1)"])])
+def test_a_reference_out_of_a_changeset_is_known_from_version_four_on(site: Site, profile: str, status: int, ran: list[str]) -> None:
     body = parts(leaf(b"POST people\r\n\r\n", b"Content-ID: 1\r\n"), leaf(b"GET $1\r\n\r\n"))
 
-    post(site, body, "/srv/$batch", profile=profile)
+    _, answered = parts_of(post(site, body, "/srv/$batch", profile=profile))
 
-    assert site.ran == ["/srv/people", path]
+    assert (answered.status, site.ran) == (status, ["/srv/people", *ran])
+
+
+@pytest.mark.parametrize("target", [b"$5", b"/$9/x", b"http://shop.example/srv/$5", b"$2/y", b"%245"])
+def test_a_reference_to_nothing_never_reaches_the_app(site: Site, target: bytes) -> None:
+    body = parts(leaf(b"DELETE " + target + b" HTTP/1.1\r\n\r\n"), leaf(b"GET $metadata\r\n\r\n", b"Content-ID: 2\r\n"))
+
+    refused, system = parts_of(post(site, body, "/srv/$batch", profile="odata4", environ={"HTTP_PREFER": "continue-on-error"}))
+
+    assert (refused.status, system.status, site.ran) == (404, 200, ["/srv/$metadata"])
+
+
+def test_a_reference_stays_on_this_host(site: Site) -> None:
+    body = parts(leaf(b"POST people\r\n\r\n", b"Content-ID: 1\r\n"), leaf(b"GET http://evil.example/srv/$1\r\n\r\n"))
+
+    _, answered = parts_of(post(site, body, "/srv/$batch", profile="odata4"))
+
+    assert (answered.status, site.ran) == (400, ["/srv/people"])
+
+
+@pytest.mark.parametrize("text", [b'bind$"' + b'\\"' * 500_000, b'{"a@odata.bind": "$1', b"bind$" + b'"' * 500_001, b'bind$"' + b"\\" * 999_999])
+def test_a_body_that_only_looks_like_json_binds_nothing_and_takes_no_time(site: Site, text: bytes) -> None:
+    body = parts(leaf(b"POST people\r\n\r\n", b"Content-ID: 1\r\n"), leaf(b"PUT /x HTTP/1.1\r\n" + JSON + b"\r\n" + text))
+
+    post(site, body, "/srv/$batch", profile="odata4")
+
+    assert site.seen[1]["body"] == text
+
+
+def test_an_app_is_not_asked_for_a_piece_of_an_answer(site: Site) -> None:
+    post(site, parts(leaf(b"GET /a HTTP/1.1\r\nRange: bytes=0-1\r\n\r\n")))
+
+    assert "HTTP_RANGE" not in site.seen[0]
+
+
+def test_values_of_a_field_that_is_repeated_are_joined_wherever_the_content_id_stands(site: Site) -> None:
+    post(site, parts(leaf(b"GET /a HTTP/1.1\r\nContent-ID: 1\r\nAccept: a\r\naccept: b\r\n\r\n")))
+
+    assert site.seen[0]["HTTP_ACCEPT"] == "a, b"
+
+
+@pytest.mark.parametrize(
+    ("version", "echoed"), [("4.01", "4.01"), ("4.0;NetFx", "4.0;NetFx"), ("4.0\r\n x: y", None), ("x", None), ("4" * 500, None)]
+)
+def test_a_version_comes_back_if_it_is_one(site: Site, version: str, echoed: str | None) -> None:
+    assert post(site, parts(leaf(b"GET /a\r\n")), environ={"HTTP_ODATA_VERSION": version}).header("OData-Version") == echoed
 
 
 def test_ids_that_can_be_referred_to_are_given_once(site: Site) -> None:

@@ -1,14 +1,14 @@
 """Reading the parts of a multipart batch: the requests that they hold, and what they refer to."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Literal, TypeAlias
 from urllib.parse import unquote
 
 from msgspec import Struct
 
 from ..errors import BadBatch, DuplicateId, TooManyItems
-from ..model import Edge, Head, Headers, Late, Reference, SubRequest
+from ..model import Edge, Fault, Head, Headers, Late, Reference, SubRequest, SubResponse
 from ._http import request_of
 from ._mime import boundary_of, part_of, split
 from ._odata import SYSTEM, resolved, service_root
@@ -18,11 +18,16 @@ from ._references import in_bindings
 MAX_ID = 1 << 10
 """Characters of a Content-ID, which comes back in the answer."""
 
-_ALIKE = (
-    rb"(?:(?i:Content-Type): ?application/http(?:; ?msgtype=(request))?|(?i:Content-Transfer-Encoding): ?(?i:binary)|(?i:MIME-Version): ?1\.0)\r?\n"
-)
-# The head of nearly every part that holds a request; one match costs less than taking the head apart.
-_PLAIN = re.compile(rb"(?:%b)*+(?:(?i:Content-ID): *+([!-~][ -~]*+)\r?\n)?+\r?\n" % _ALIKE)
+
+def _plain(eol: str, number: int) -> str:
+    """The head of nearly every part that holds a request; to match it costs less than to take it apart. All its lines end alike."""
+    return (
+        rf"(?i:Content-Type): ?application/http(?:; ?msgtype=(?P<typed{number}>request))?{eol}(?:(?i:MIME-Version): ?1\.0{eol})?+"
+        rf"(?:(?i:Content-Transfer-Encoding): ?(?i:binary){eol})?+(?:(?i:Content-ID): *+(?P<id{number}>[!-~][ -~]*+){eol})?+{eol}"
+    )
+
+
+_PLAIN = re.compile("|".join([_plain("\r\n", 1), _plain("\n", 2)]).encode())
 _HTTP = re.compile(r"application/http\s*(?:;|\Z)", re.IGNORECASE)
 _TYPED = re.compile(r";\s*msgtype\s*=\s*\"?(request|response)", re.IGNORECASE)
 # RFC 9110 has these given once; in all other fields values may be told in several lines.
@@ -30,6 +35,10 @@ _SINGLE = frozenset({"authorization", "content-length", "content-type", "cookie"
 
 
 Kind: TypeAlias = Literal["changeset", "typed", "plain"]
+
+
+# What the head of a request may hold and the app is not told: a piece of an answer would be no answer here.
+_OF_PARTS = frozenset({"content-id", "range"})
 
 
 class Leaf(Struct, gc=False):
@@ -63,7 +72,7 @@ class Leaves:
     def _part(self, start: int, end: int, number: int) -> None:
         """A part of the batch itself."""
         if plain := _PLAIN.match(self._body, start, end):
-            self._leaf(plain[2], plain[1] is not None, plain.end(), end)
+            self._leaf(plain["id1"] or plain["id2"], (plain["typed1"] or plain["typed2"]) is not None, plain.end(), end)
             return
         fields, content = part_of(self._body, start, end)
         kind = _kind_of(fields)
@@ -87,14 +96,18 @@ class Leaves:
         inside = False
         if headers:
             names = {name.lower() for name, _ in headers}
-            if "content-id" in names:
-                inside = not content_id
-                content_id = content_id or next(value for name, value in headers if name.lower() == "content-id")
-                headers = [(name, value) for name, value in headers if name.lower() != "content-id"]
-            elif len(names) < len(headers):
+            if not names.isdisjoint(_OF_PARTS):
+                own = [value for name, value in headers if name.lower() == "content-id"]
+                if len(own) > 1:
+                    raise BadBatch("A Content-ID is given once.")
+                inside = bool(own) and not content_id
+                content_id = own[0] if inside else content_id
+                headers = [(name, value) for name, value in headers if name.lower() not in _OF_PARTS]
+                names -= _OF_PARTS
+            if len(names) < len(headers):
                 headers = _joined(headers)
-        if len(content_id) > MAX_ID:
-            raise BadBatch(f"A Content-ID has at most {MAX_ID} characters.")
+        if len(content_id) > MAX_ID or not (content_id.isascii() and content_id.isprintable()):
+            raise BadBatch(f"A Content-ID is at most {MAX_ID} characters of printable ASCII.")
         self.told.append(Leaf(content_id, inside, typed))
         self.items.append(SubRequest(index, method, target, headers, body, content_id or None, (), group))
 
@@ -144,9 +157,10 @@ def add_query(items: list[SubRequest], query: str) -> None:
         item.target = f"{path}?{'&'.join([own, *missing] if own else missing)}" if missing else item.target
 
 
-def refer(items: list[SubRequest], told: list[Leaf], head: Head, way: Way) -> None:
+def refer(items: list[SubRequest], told: list[Leaf], head: Head, way: Way, refused: Callable[[Fault], SubResponse]) -> None:
     """Complete *items* with what they are relative to, and what they refer to: ``$id`` in the url, as an entity tag, and where a JSON body binds it.
 
+    :param refused: makes the answer to an item that refers to what is not there.
     :raises DuplicateId: when an id that can be referred to is given twice.
     """
     root = service_root(head)
@@ -155,14 +169,18 @@ def refer(items: list[SubRequest], told: list[Leaf], head: Head, way: Way) -> No
             if not item.target.startswith("/"):
                 item.target = resolved(item.target, root)
         return
-    entity = re.compile(rf"(?:(?:https?://[^/?#]+)?{re.escape(root)}/|/)?(?:\$|%24)([^/?#]+)")
+    entity = re.compile(rf"(?:(?i:https?://{re.escape(head.host)})?{re.escape(root)}/|/)?(?:\$|%24)([^/?#]+)")
     known: dict[str, int] = {}
     scope = ""
     for item, leaf in zip(items, told, strict=True):
         if item.group != scope and not way.refers_across:
             known, scope = {}, item.group
-        if known:
-            _bind(item, known, entity)
+        found = entity.match(item.target)
+        name = unquote(found[1]) if found else ""
+        if found and name not in known and name.partition("(")[0] not in SYSTEM:
+            item.refusal = refused(_UNKNOWN)
+        elif known:
+            _bind(item, known, found)
         name = leaf.content_id.removeprefix("<").removesuffix(">")
         if name and (item.group or way.refers_across):
             if name in known:
@@ -172,14 +190,15 @@ def refer(items: list[SubRequest], told: list[Leaf], head: Head, way: Way) -> No
             item.target = resolved(item.target, root)
 
 
-def _bind(item: SubRequest, known: dict[str, int], entity: re.Pattern[str]) -> None:
-    """Complete *item* with its references to those *known*, by name and place."""
+_UNKNOWN = Fault(404, "unknown-reference", "No request before this one, from which it could be referred to, has this Content-ID.")
+
+
+def _bind(item: SubRequest, known: dict[str, int], found: re.Match[str] | None) -> None:
+    """Complete *item* with its references to those *known*, by name and place; its url begins with the one *found*, if any."""
     target: tuple[str | Reference, ...] = ()
-    found = entity.match(item.target)
-    name = unquote(found[1]) if found else ""
-    if found and name not in SYSTEM and name in known:
+    if found and (place := known.get(unquote(found[1]))) is not None:
         rest = item.target[found.end() :]
-        target = (Reference(known[name], "entity"), rest) if rest else (Reference(known[name], "entity"),)
+        target = (Reference(place, "entity"), rest) if rest else (Reference(place, "entity"),)
     headers = tuple(
         (field, Reference(known[value[1:]], "etag"))
         for field, value in item.headers

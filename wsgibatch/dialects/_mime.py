@@ -142,12 +142,12 @@ def part_of(body: bytes, start: int, end: int) -> tuple[Mapping[str, str], int]:
         stop = body.find(b"\n\n", start, end)
     if 0 < stop - start <= _LONGEST:
         head = body[start:stop]
-        known = _heads.get(head)
+        known = _heads.get((head, eol))
         if known is not None:
             return known, stop + 2 * len(eol)
         # What tells a part apart from others, if anything, is its last line.
         head, _, last = head.rpartition(eol)
-        known = _heads.get(head)
+        known = _heads.get((head, eol))
         if known is not None and (field := _plain(last)) and field[0] not in known:
             return {**known, field[0]: field[1]}, stop + 2 * len(eol)
     return _careful(body, start, end)
@@ -199,7 +199,7 @@ def _careful(body: bytes, start: int, end: int) -> tuple[dict[str, str], int]:
     return fields, after
 
 
-_heads: dict[bytes, MappingProxyType[str, str]] = {}
+_heads: dict[tuple[bytes, bytes], MappingProxyType[str, str]] = {}
 """A bounded memory of how the heads of parts begin, as far as nothing tells the parts apart."""
 _ALIKE = frozenset({"content-type", "content-transfer-encoding", "mime-version"})
 _MEMORY = 256
@@ -212,7 +212,7 @@ def _remember(head: bytes, fields: dict[str, str]) -> None:
     alike = dict(takewhile(lambda field: field[0] in _ALIKE and "boundary" not in field[1], fields.items()))
     first = b"".join(head.splitlines(keepends=True)[: len(alike)]).rstrip(b"\r\n")
     if first and len(first) <= _LONGEST and len(_heads) < _MEMORY:
-        _heads[first] = MappingProxyType(alike)
+        _heads[first, b"\r\n" if b"\r\n" in head else b"\n"] = MappingProxyType(alike)
 
 
 def head_of(body: bytes, start: int, end: int) -> tuple[list[str], int]:

@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from ..errors import BadBatch, DependencyCycle, DuplicateId, UnknownDependency
 from ..model import Edge, Reference
+from ._json import is_json
 
 Id: TypeAlias = str | Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
 """An id as JSON has it; an integer of 64 bits."""
@@ -184,7 +185,8 @@ def _parameters(url: str) -> Iterator[tuple[int, int, bool]]:
 
 
 # Every string has to be looked at, to know where each begins; one with a colon behind it is the name of a member.
-_STRING = re.compile(rb'"((?:[^"\\]++|\\.)*+)"([ \t\r\n]*+:)?', re.DOTALL)
+# One that is not closed reaches to the end, so that no text is looked at twice.
+_STRING = re.compile(rb'"((?:[^"\\]++|\\.?)*+)(?:"|\Z)([ \t\r\n]*+:)?', re.DOTALL)
 _string = msgspec.json.Decoder(str)
 
 
@@ -208,7 +210,7 @@ def in_bindings(body: bytes, known: Mapping[str, int]) -> list[bytes | Reference
     pieces: list[bytes | Reference] = []
     done = 0
     binds = False
-    for found in _STRING.finditer(body) if b"bind" in body and b"$" in body else ():
+    for found in _STRING.finditer(body) if b"bind" in body and b"$" in body and is_json(body) else ():
         content, colon = found.groups()
         if colon is not None:
             binds = content.endswith((b"@odata.bind", b"@bind"))

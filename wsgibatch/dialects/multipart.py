@@ -8,7 +8,9 @@ Source: RFC 2046, section 5.1; OData 4.01 Protocol, "Multipart Batch Format"; MS
 APIs and of Azure Storage; and what the client libraries send.
 """
 
+import re
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import groupby
 from typing import Literal, Self
 from uuid import uuid4
@@ -16,6 +18,7 @@ from uuid import uuid4
 from msgspec import field
 
 from .._timing import BATCH_DURATION, seconds
+from .._vet import answer_in_place
 from ..errors import BatchRejected
 from ..model import Answers, Batch, Done, Fault, Head, Headers, SubRequest, SubResponse, Unit
 from ..protocols import Encoder, Shape
@@ -67,7 +70,7 @@ class MultipartDialect:
         items = leaves.items
         if way.adds_query and head.query:
             add_query(items, head.query)
-        refer(items, leaves.told, head, way)
+        refer(items, leaves.told, head, way, partial(answer_in_place, self))
         linked = on_error == "stop" or any(item.group or item.after for item in items)
         return MultipartBatch(items, "", linked, on_error, way.methods, way, leaves.told, preference)
 
@@ -111,6 +114,9 @@ class MultipartDialect:
         return list(_matched(found, requests))
 
 
+_VERSION = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?(?:;[ -~]{0,80})?\Z")
+
+
 class MultipartEncoder:
     """Writes parts, in the form that satisfies every client at once."""
 
@@ -121,7 +127,8 @@ class MultipartEncoder:
         self.status = batch.way.status
         # The only parameter, and without quotes: some clients take all that stands behind the sign.
         self.headers = [("Content-Type", f"{head.media_type}; boundary={self._boundary}"), *JSON[1:]]
-        self.headers += [(name, value) for name in ("OData-Version", "DataServiceVersion") if (value := head.headers.get(name))]
+        versions = [(name, head.headers.get(name, "")) for name in ("OData-Version", "DataServiceVersion")]
+        self.headers += [(name, value) for name, value in versions if _VERSION.match(value)]
         if batch.preference:
             self.headers.append(("Preference-Applied", batch.preference))
 
