@@ -41,6 +41,7 @@ class Binder:
         # Each container is read once, however many references lead through it, and all that are read are not larger than a batch may be.
         self._read: dict[tuple[int, tuple[str, ...]], dict[str, Raw] | list[Raw]] = {}
         self._left = max_body
+        self._paths: dict[tuple[int, bool], str] = {}
 
     def keep(self, item: SubRequest, answer: SubResponse) -> None:
         """Remember *answer*, since references lead to it."""
@@ -49,6 +50,8 @@ class Binder:
     def forget(self, index: int) -> None:
         """The answer to the item *index* has become untrue."""
         self._earlier.pop(index, None)
+        self._paths.pop((index, True), None)
+        self._paths.pop((index, False), None)
 
     def bind(self, item: SubRequest, late: Late) -> Fault | None:
         """Complete *item* with what it refers to, or tell why it cannot be run."""
@@ -114,6 +117,12 @@ class Binder:
             raise _Missing("The request that this one refers to was not run.") from None
 
     def _entity(self, index: int, whole: bool) -> str:
+        path = self._paths.get((index, whole))
+        if path is None:
+            path = self._paths[index, whole] = self._path(index, whole)
+        return path
+
+    def _path(self, index: int, whole: bool) -> str:
         """The path of what a request made or returned (OData 4.01 Protocol, "Referencing Returned Entities")."""
         item, answer = self._answer(index)
         headers = {name.lower(): value for name, value in reversed(answer.headers)}

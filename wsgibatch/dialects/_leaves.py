@@ -19,15 +19,15 @@ MAX_ID = 1 << 10
 """Characters of a Content-ID, which comes back in the answer."""
 
 
-def _plain(eol: str, number: int) -> str:
+def _plain(eol: str) -> str:
     """The head of nearly every part that holds a request; to match it costs less than to take it apart. All its lines end alike."""
     return (
-        rf"(?i:Content-Type): ?application/http(?:; ?msgtype=(?P<typed{number}>request))?{eol}(?:(?i:MIME-Version): ?1\.0{eol})?+"
-        rf"(?:(?i:Content-Transfer-Encoding): ?(?i:binary){eol})?+(?:(?i:Content-ID): *+(?P<id{number}>[!-~][ -~]*+){eol})?+{eol}"
+        rf"(?i:Content-Type): ?application/http(?:; ?msgtype=(request))?{eol}(?:(?i:MIME-Version): ?1\.0{eol})?+"
+        rf"(?:(?i:Content-Transfer-Encoding): ?(?i:binary){eol})?+(?:(?i:Content-ID): *+([!-~][ -~]*+){eol})?+{eol}"
     )
 
 
-_PLAIN = re.compile("|".join([_plain("\r\n", 1), _plain("\n", 2)]).encode())
+_PLAIN = re.compile("|".join([_plain("\r\n"), _plain("\n")]).encode())
 _HTTP = re.compile(r"application/http\s*(?:;|\Z)", re.IGNORECASE)
 _TYPED = re.compile(r";\s*msgtype\s*=\s*\"?(request|response)", re.IGNORECASE)
 # RFC 9110 has these given once; in all other fields values may be told in several lines.
@@ -72,7 +72,8 @@ class Leaves:
     def _part(self, start: int, end: int, number: int) -> None:
         """A part of the batch itself."""
         if plain := _PLAIN.match(self._body, start, end):
-            self._leaf(plain["id1"] or plain["id2"], (plain["typed1"] or plain["typed2"]) is not None, plain.end(), end)
+            typed, name, typed_too, name_too = plain.groups()
+            self._leaf(name or name_too, (typed or typed_too) is not None, plain.end(), end)
             return
         fields, content = part_of(self._body, start, end)
         kind = _kind_of(fields)
@@ -204,7 +205,8 @@ def _bind(item: SubRequest, known: dict[str, int], found: re.Match[str] | None) 
         for field, value in item.headers
         if field.lower() in ("if-match", "if-none-match") and value[:1] == "$" and value[1:] in known
     )
-    body = tuple(in_bindings(item.body, known))
+    content_type = next((value for field, value in item.headers if field.lower() == "content-type"), "application/json")
+    body = tuple(in_bindings(item.body, known)) if "json" in content_type.lower() else ()
     used = [*target, *(reference for _, reference in headers), *body]
     item.after = tuple(Edge(index) for index in dict.fromkeys(piece.index for piece in used if isinstance(piece, Reference)))
     if item.after:

@@ -27,6 +27,9 @@ PLACE = "/requests"
 MAX_DEPTH = 32
 """Members that may lead to a value: deeper than any answer that a person has designed."""
 
+MAX_REFERENCES = 1000
+"""In one body: ten for each request that a batch may hold."""
+
 _ID = re.compile(r"[!-~]{1,128}\Z")
 
 
@@ -202,21 +205,33 @@ def in_json(body: bytes, sought: Sought) -> list[bytes | Reference]:
                 if reference is not None:
                     pieces += [body[done : found.start()], reference]
                     done = found.end()
+                    _count(pieces)
     return [piece for piece in (*pieces, body[done:]) if piece] if pieces else []
+
+
+def _count(pieces: list[bytes | Reference]) -> None:
+    if len(pieces) > 2 * MAX_REFERENCES:
+        raise BadBatch(f"The body of a request may hold at most {MAX_REFERENCES} references.")
 
 
 def in_bindings(body: bytes, known: Mapping[str, int]) -> list[bytes | Reference]:
     """A JSON text in pieces, where it binds an entity that one of the requests *known* has made: ``"...@odata.bind": "$id"``."""
     pieces: list[bytes | Reference] = []
-    done = 0
+    done = behind = 0
     binds = False
     for found in _STRING.finditer(body) if b"bind" in body and b"$" in body and is_json(body) else ():
         content, colon = found.groups()
+        # A list that is bound holds strings only, and ends with its bracket.
+        between = body[behind : found.start()].strip(b" \t\r\n,[")
+        behind = found.end()
         if colon is not None:
             binds = content.endswith((b"@odata.bind", b"@bind"))
-        elif binds and content.startswith(b"$") and (place := known.get(content[1:].decode("latin-1"))) is not None:
+        elif binds and not between and content.startswith(b"$") and (place := known.get(content[1:].decode("latin-1"))) is not None:
             pieces += [body[done : found.start()], Reference(place, "entity")]
             done = found.end()
+            _count(pieces)
+        elif between:
+            binds = False
     return [piece for piece in (*pieces, body[done:]) if piece] if pieces else []
 
 
