@@ -9,9 +9,10 @@ import pytest
 from multipart import parse_options_header
 
 from tests.gateway import Answer, environ_of, send
-from wsgibatch import BatchMiddleware, ConfigError, Group
+from wsgibatch import BatchMiddleware, ConfigError, Group, SubRequest
 from wsgibatch.dialects._mime import part_of, split
 from wsgibatch.dialects._profiles import PROFILES
+from wsgibatch.dialects.multipart import MultipartDialect
 from wsgibatch.settings import Profile
 
 LEAF = b"Content-Type: application/http\r\n"
@@ -421,3 +422,9 @@ def test_auto_takes_multipart_by_its_content_type_with_its_own_limit(site: Site)
     assert [part.status for part in parts_of(post(site, parts(large), dialect="auto"))] == [201]
     assert post(site, b'["' + b"x" * (2 << 20) + b'"]', dialect="auto", kind="application/json").status == 413
     assert "error" in post(site, b"--b--", dialect="auto").json()
+
+
+@pytest.mark.parametrize("name", ["1\r\n\r\nDELETE /evil HTTP/1.1", "\x85", "x" * 1025])
+def test_an_id_that_cannot_be_sent_is_not_written(name: str) -> None:
+    with pytest.raises(ValueError, match="Content-ID"):
+        MultipartDialect().write([SubRequest(0, "GET", "/a", [], id=name)])

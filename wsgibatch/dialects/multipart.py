@@ -25,7 +25,7 @@ from ..protocols import Encoder, Shape
 from ..settings import Settings
 from ._http import request_bytes, response_head, response_of
 from ._json import JSON, encode
-from ._leaves import Leaf, Leaves, add_query, refer
+from ._leaves import MAX_ID, Leaf, Leaves, add_query, refer
 from ._mime import boundary_of, part_of, split
 from ._odata import continue_on_error
 from ._profiles import PROFILES, Way, told_by
@@ -206,7 +206,10 @@ def _preferred(head: Head, way: Way) -> tuple[Literal["continue", "stop"], str]:
 
 
 def _request_part(boundary: str, request: SubRequest) -> bytes:
-    content_id = "" if request.id is None else f"Content-ID: {request.id}\r\n"
+    name = "" if request.id is None else str(request.id)
+    if len(name) > MAX_ID or not (name.isascii() and name.isprintable()):
+        raise ValueError(f"the id {name!r} cannot be a Content-ID: at most {MAX_ID} characters of printable ASCII")
+    content_id = f"Content-ID: {name}\r\n" if name else ""
     return _part(boundary, _PLAIN_HEAD + content_id, request_bytes(request.method, request.target, request.headers, request.body))
 
 
