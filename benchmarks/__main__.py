@@ -1,6 +1,7 @@
 """``python -m benchmarks [QUESTION ...] [--json FILE]``: a table for each question; the exit status is 1 when a bar is missed."""
 
 import argparse
+import math
 import platform
 import sys
 from importlib import import_module
@@ -45,6 +46,8 @@ def _place(name: str) -> tuple[bool, int, str]:
 
 def _line(row: Row) -> str:
     figure = row.figure
+    if math.isnan(figure.value):
+        return f"  {row.name}"
     spread = "" if figure.low == figure.high else f"{_told(figure.low)} to {_told(figure.high)}"
     bar = "" if row.bar is None else f"<= {_told(row.bar)}"
     verdict = "" if row.bar is None else "missed" if row.missed else "passed"

@@ -41,12 +41,12 @@ def interleaved_by_the_wall(*runs: Callable[[], object]) -> list[list[float]]:
 
 
 def _rounds(runs: Sequence[Callable[[], object]], rounds: int, seconds: float, clock: Callable[[], float]) -> list[list[float]]:
-    numbers = [_number(run, seconds) for run in runs]
+    numbers = [repetitions(run, seconds) for run in runs]
     times: list[list[float]] = [[] for _ in runs]
     for turn in range(rounds):
         # Every other round goes backwards, so that none always runs behind the same other.
         for place in range(len(runs)) if turn % 2 else reversed(range(len(runs))):
-            times[place].append(_timed(runs[place], numbers[place], clock) / numbers[place])
+            times[place].append(timed(runs[place], numbers[place], clock) / numbers[place])
     return times
 
 
@@ -61,14 +61,14 @@ def figure(values: Sequence[float]) -> Figure:
     return Figure(middle, low, high)
 
 
-def _number(run: Callable[[], object], seconds: float) -> int:
+def repetitions(run: Callable[[], object], seconds: float) -> int:
     number = 1
-    while _timed(run, number, perf_counter) < seconds:
+    while timed(run, number, perf_counter) < seconds:
         number *= 2
     return number
 
 
-def _timed(run: Callable[[], object], number: int, clock: Callable[[], float]) -> float:
+def timed(run: Callable[[], object], number: int, clock: Callable[[], float]) -> float:
     started = clock()
     for _ in range(number):
         run()

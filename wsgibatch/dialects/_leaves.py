@@ -65,16 +65,16 @@ class Leaves:
         self.told: list[Leaf] = []
         for number, (start, end) in enumerate(split(body, boundary_of(content_type), limit), 1):
             try:
-                self._part(start, end, number)
+                if plain := _PLAIN.match(body, start, end):
+                    typed, name, typed_too, name_too = plain.groups()
+                    self._leaf(name or name_too, (typed or typed_too) is not None, plain.end(), end)
+                else:
+                    self._part(start, end, number)
             except BadBatch as error:
                 raise BadBatch(f"Part {number}: {error.detail}") from None
 
     def _part(self, start: int, end: int, number: int) -> None:
-        """A part of the batch itself."""
-        if plain := _PLAIN.match(self._body, start, end):
-            typed, name, typed_too, name_too = plain.groups()
-            self._leaf(name or name_too, (typed or typed_too) is not None, plain.end(), end)
-            return
+        """A part of the batch itself whose head is not plain."""
         fields, content = part_of(self._body, start, end)
         kind = _kind_of(fields)
         if kind != "changeset":
