@@ -77,11 +77,6 @@ def speaks_odata(head: Head) -> bool:
     return any(name.lower().startswith("odata-") for name in head.headers)
 
 
-def upper_case(method: str) -> str:
-    # Only what is ASCII may be turned to upper case: a long s would become an S.
-    return method.upper() if method.isascii() else method
-
-
 def without_spaces(url: str) -> str:
     """*url* with its spaces percent-encoded: the examples of both documentations have them."""
     return url.replace(" ", "%20") if " " in url else url

@@ -99,6 +99,11 @@ def json_pointer(place: str) -> str:
     return "".join("/" + (name or index) for name, index in re.findall(r"\.([^.\[]+)|\[(\d+)\]", place.partition("[...]")[0]))
 
 
+def upper_case(method: str) -> str:
+    # Only what is ASCII may be turned to upper case: a long s would become an S.
+    return method.upper() if method.isascii() else method
+
+
 def text_of(answer: SubResponse) -> str | None:
     """The body of *answer* as text, or None when it has to travel as base64."""
     if answer.kind == "binary" and answer.body:

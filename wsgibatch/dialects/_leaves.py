@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from ..errors import BadBatch, DuplicateId, TooManyItems
 from ..model import Edge, Fault, Head, Headers, Late, Reference, SubRequest, SubResponse
+from ._envelope import content_type_of, kind_of
 from ._http import request_of
 from ._mime import boundary_of, part_of, split
 from ._odata import SYSTEM, resolved, service_root
@@ -205,8 +206,8 @@ def _bind(item: SubRequest, known: dict[str, int], found: re.Match[str] | None) 
         for field, value in item.headers
         if field.lower() in ("if-match", "if-none-match") and value[:1] == "$" and value[1:] in known
     )
-    content_type = next((value for field, value in item.headers if field.lower() == "content-type"), "application/json")
-    body = tuple(in_bindings(item.body, known)) if "json" in content_type.lower() else ()
+    is_json = kind_of(content_type_of(item.headers) or "application/json") == "json"
+    body = tuple(in_bindings(item.body, known)) if is_json else ()
     used = [*target, *(reference for _, reference in headers), *body]
     item.after = tuple(Edge(index) for index in dict.fromkeys(piece.index for piece in used if isinstance(piece, Reference)))
     if item.after:

@@ -18,7 +18,7 @@ from ..errors import BadBatch
 from ..model import Batch, Done, Head, Headers, SubRequest, SubResponse
 from ..protocols import Encoder, Shape
 from ..settings import Settings
-from ._json import JSONDialect, Splicer, as_object, base64_of, encode, from_object, headers_of, read_json, text_of
+from ._json import JSONDialect, Splicer, as_object, base64_of, encode, from_object, headers_of, read_json, text_of, upper_case
 
 DURATION = "batch_requests.duration"
 """The member of an item's headers that tells its duration, in seconds, as a JSON number."""
@@ -156,7 +156,7 @@ def _read(body: bytes) -> Any:
 
 
 def _item(index: int, request: _Request | _AnyRequest, pointer: str) -> SubRequest:
-    method = _METHODS.get(request.method) or _upper(request.method)
+    method = _METHODS.get(request.method) or upper_case(request.method)
     headers = request.headers
     fields = [*headers.items()] if headers else []
     if not request.body:
@@ -176,11 +176,6 @@ def _json(raw: Raw, pointer: str) -> bytes:
     if body == b"null":
         return b""
     raise BadBatch("A body is a string, or an object or list that is sent as JSON.", pointer)
-
-
-def _upper(method: str) -> str:
-    # Only what is ASCII may be turned to upper case: a long s would become an S.
-    return method.upper() if method.isascii() else method
 
 
 def _response(answer: _Answered) -> SubResponse:

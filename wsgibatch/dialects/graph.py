@@ -27,11 +27,10 @@ from ._envelope import (
     is_envelope,
     responses_of,
     speaks_odata,
-    upper_case,
     without_spaces,
     written_of,
 )
-from ._json import JSON, JSONDialect, Splicer, base64_of, encode, headers_of, read_json
+from ._json import JSON, JSONDialect, Splicer, base64_of, encode, headers_of, read_json, upper_case
 from ._references import PLACE, Id, Names
 
 

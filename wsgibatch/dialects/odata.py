@@ -30,11 +30,10 @@ from ._envelope import (
     is_envelope,
     kind_of,
     speaks_odata,
-    upper_case,
     without_spaces,
     written_of,
 )
-from ._json import JSON, Splicer, encode, headers_of, read_json
+from ._json import JSON, Splicer, encode, headers_of, read_json, upper_case
 from ._odata import SYSTEM, continue_on_error, resolved, service_root
 from ._references import PLACE, Id, Links, Names, exactly, in_json, in_query
 from .graph import GraphDialect
