@@ -4,7 +4,7 @@ A :class:`Run` knows neither threads nor time. It is asked which units are ready
 written, in the order of the batch. Draining comes before asking what is ready: it opens the window.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from ._plan import Links, Plan
@@ -41,12 +41,14 @@ class Run:
         start = max(self._started, self._drained) if self._fresh is None else self._started
         end = min(len(units), self._drained + window)
         if not alone:
-            ready = [units[place] for place in range(start, end) if answers[place] is None and place not in silent]
+            ready = [units[place] for place in range(start, end) if answers[place] is None]
+            if silent:
+                ready = [unit for unit in ready if unit[0].index not in silent]
             self._started = max(start, end)
             self._running += len(ready)
             return ready
         for place in range(start, end):
-            if answers[place] is None and place not in silent:
+            if answers[place] is None and not (silent and place in silent):
                 if self._barrier or (alone[place] and self._running):
                     break
                 ready.append(units[place])
@@ -55,19 +57,15 @@ class Run:
             self._started = place + 1
         return ready
 
-    def take(self, done: Iterable[Done]) -> None:
+    def take(self, done: Sequence[Done]) -> None:
         """These units are done."""
-        answers, echoes = self._answers, self._echoes
-        count = 0
+        answers = self._answers
         for unit, answered in done:
-            place = unit[0].index
-            answers[place] = answered
-            count += 1
-            if echoes:
-                self._echo(place, answered)
-            if self._fresh is not None:
-                self._fresh.append(place)
-        self._running -= count
+            answers[unit[0].index] = answered
+        if self._echoes or self._fresh is not None:
+            for unit, answered in done:
+                self._tell(unit[0].index, answered)
+        self._running -= len(done)
         if not self._running:
             self._barrier = False
 
@@ -95,12 +93,13 @@ class Run:
         self._fresh = []
         return drained
 
-    def _echo(self, place: int, answered: Answers) -> None:
-        """The answer at *place* is that of all its equals."""
-        for echo in self._echoes.get(place, ()):
+    def _tell(self, place: int, answered: Answers) -> None:
+        """What has come at *place* is the answer to all its equals as well."""
+        echoes = self._echoes.get(place, ())
+        for echo in echoes:
             self._answers[echo] = answered
-            if self._fresh is not None:
-                self._fresh.append(echo)
+        if self._fresh is not None:
+            self._fresh += [place, *echoes]
 
 
 BURST_SECONDS, BURST_BYTES = 0.001, 64 << 10
@@ -156,7 +155,7 @@ class LinkedRun(Run):
             self._next += 1
         return ready
 
-    def take(self, done: Iterable[Done]) -> None:
+    def take(self, done: Sequence[Done]) -> None:
         places, answers, dependants = self._places, self._answers, self._dependants
         for unit, answered in done:
             place = places[unit[0].index]
@@ -165,10 +164,8 @@ class LinkedRun(Run):
                 self._spent += answer.duration
                 self._size += len(answer.body)
             self._running -= 1
-            if self._fresh is not None:
-                self._fresh.append(place)
-            if self._echoes:
-                self._echo(place, answered)
+            if self._echoes or self._fresh is not None:
+                self._tell(place, answered)
             if dependants[place]:
                 self._settle(place)
             if self._stops and any(answer.status >= 400 for answer in answered):
