@@ -57,8 +57,9 @@ class Elapsed(Struct):
 
 
 class Finish(Struct):
-    """Add these headers, if none have been sent."""
+    """Send this status and these headers instead, if none have been sent."""
 
+    status: int
     headers: Headers
 
 
@@ -172,8 +173,8 @@ def exchange(head: Head, endpoint: Endpoint) -> Generator[Effect, Any, None]:
     yield [encoder.end()]
     total = yield _ELAPSED
     log_batch(head, len(batch.items), tally.failed, total)
-    if endpoint.settings.durations:
-        yield Finish(timing_headers(endpoint.settings.duration_header or BATCH_DURATION, total, tally.times))
+    timing = timing_headers(endpoint.settings.duration_header or BATCH_DURATION, total, tally.times) if endpoint.settings.durations else []
+    yield Finish(encoder.status, encoder.headers + timing)
 
 
 PORTION = 64 << 10

@@ -27,7 +27,9 @@ class Encoder(Protocol):
     """Writes the answer to one batch. Nothing in it raises: every answer that reaches it has been validated."""
 
     status: int
+    """Of the whole answer; what it is once the end is written is what counts."""
     headers: Headers
+    """The same goes for these."""
 
     def units(self, done: list[Done]) -> bytes:
         """The next piece of the body, for a burst of units. Each unit comes once, in the order of the batch, and whole."""

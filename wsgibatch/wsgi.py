@@ -123,7 +123,7 @@ class _Drive:
                 elif kind is Elapsed:
                     answer = perf_counter() - self._received
                 elif kind is Finish:
-                    self.headers = self.headers + effect.headers
+                    self.status, self.headers = effect.status, effect.headers
         except StopIteration:
             pass
         finally:
