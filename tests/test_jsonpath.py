@@ -52,7 +52,17 @@ def test_what_is_no_query_is_told(query: str) -> None:
 
 @pytest.mark.parametrize(
     "query",
-    ["$..a..b", "$[?@..a && @..b]", "$.a[?@.b == $.c]", "$.a | $.b", "$[0,0]", "$['a','b']", "$[?match(@.a)]", "$[?search(@.a)]", "$[?@ == 1e400]"]
+    [
+        "$..a..b",
+        "$[?@..a && @..b]",
+        "$.a[?@.b == $.c]",
+        "$.a | $.b",
+        "$[0,0]",
+        "$['a','b']",
+        "$[?match(@.a,'(a+)+b')]",
+        "$[?search(@.a, 'x')]",
+        "$[?@ == 1e400]",
+    ]
     + ["$" + ".a" * 128, "$[?" + "(" * 200 + "@.a" + ")" * 200 + "]"],
 )
 def test_a_query_that_could_go_through_an_answer_again_and_again_is_not_taken(query: str) -> None:

@@ -9,6 +9,7 @@ from wsgibatch import BatchMiddleware, Settings, SubRequest, _lookup, dialects
 from wsgibatch.dialects.aggregator import AggregatorDialect
 from wsgibatch.dialects.auto import AutoDialect
 from wsgibatch.dialects.django import DjangoDialect
+from wsgibatch.dialects.facebook import FacebookDialect
 from wsgibatch.dialects.graph import GraphDialect
 from wsgibatch.dialects.kinto import KintoDialect
 from wsgibatch.dialects.odata import OdataDialect
@@ -26,6 +27,8 @@ ENVELOPE = b'{"requests":[{"id":"1","method":"GET","url":"/a"}]}'
         (b' \r\n[ {"x":1,"method":"GET","url":"/a"}, 5 ]', DjangoDialect),
         (b'{"batch":[{"url":"/a","method":"GET"}]}', DjangoDialect),
         (b'{"batch":[]}', DjangoDialect),
+        (b'{"batch":[{"relative_url":"a","method":"GET"}]}', FacebookDialect),
+        (b'{"batch":[{"relative_url":"a"}],"access_token":"x"}', FacebookDialect),
         (b'["/a"]', AggregatorDialect),
         (b'["", {}]', AggregatorDialect),
         (ENVELOPE, GraphDialect),
