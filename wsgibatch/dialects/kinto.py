@@ -3,7 +3,7 @@
 What a request leaves out and ``defaults`` has is filled in, member by member in headers and bodies; the batch so written in full has to keep
 to ``max_body`` as well. A body is an object and is sent as JSON, and an empty one is none. The answer is ``{"responses": [...]}``, in request
 order: each has its ``status``, the ``path`` where it was sent (decoded, without the query), ``headers`` and ``body``. Kinto's clients look into
-every body without asking what it is, so an empty one is an empty object.
+every body without asking what it is, so an empty one is an empty object, and an error or a redirect that is no JSON is told in an object as well.
 
 Where the setting ``atomic`` says how, a batch is one transaction: an item that answers 500 or more undoes all, and what it answered becomes the
 answer to the batch. An item that answers 4xx undoes nothing.
@@ -24,7 +24,7 @@ from ..errors import BadBatch, BatchRejected, TooLarge
 from ..model import Batch, Done, Fault, Head, Headers, SubRequest, SubResponse
 from ..protocols import Encoder, Shape
 from ..settings import Settings
-from ._envelope import Answered, body_in, capitalised, content_type_of, kind_of, response_of
+from ._envelope import Answered, body_in, capitalised, content_type_of, kind_of, response_of, without_spaces
 from ._json import JSON, JSONDialect, Splicer, as_object, base64_of, encode, headers_of, is_json, read_json
 
 _PLACE = "/requests"
@@ -57,8 +57,14 @@ class _Responses(Struct):
     responses: list[Answered]
 
 
+class _Told(Struct):
+    # What was no JSON, where there was any.
+    message: Raw = Raw(b"null")
+
+
 _requests = msgspec.json.Decoder(_Requests)
 _object = msgspec.json.Decoder(dict[str, Any], float_hook=Raw)
+_told = msgspec.json.Decoder(_Told)
 _answers = msgspec.json.Decoder(_Responses)
 
 
@@ -145,6 +151,8 @@ class KintoEncoder(Splicer):
                 if body is _NOTHING and answer.kind == "json" and not _bodiless(request, answer.status):
                     # Tells it from an object without members.
                     headers.setdefault("Content-Length", "0")
+                elif answer.status >= 300 and isinstance(body, str):
+                    body = Raw(_error(answer.status, body))
                 pieces.append(_Answer(answer.status, unquote(request.target.partition("?")[0]), headers, body))
         # One call for the whole list costs less than one for each; the brackets around it are cut off.
         return encode(pieces)[1:-1]
@@ -157,8 +165,7 @@ class KintoEncoder(Splicer):
         self._lead, self._end = b"", b""
         if failed.kind == "json" and is_json(failed.body):
             return failed.body
-        detail = "Nothing is left of this batch, since one of its requests failed."
-        return _error(failed.status, detail, {"description": detail, "code": "batch-undone"})
+        return _error(failed.status, "Nothing is left of this batch, since one of its requests failed.")
 
     def _hint(self, headers: dict[str, Any], names: Sequence[str]) -> None:
         """Have the answer to the batch tell what *headers* of an item tell all clients, where none did so before."""
@@ -175,7 +182,7 @@ def _item(index: int, request: _Request) -> SubRequest:
     if body:
         fields = [(name, value) for name, value in fields if name.lower() != "content-type"]
         fields.append(_SENT_AS)
-    return SubRequest(index, request.method or "GET", request.path, fields, body)
+    return SubRequest(index, request.method or "GET", without_spaces(request.path), fields, body)
 
 
 _EMPTY = re.compile(rb"\{\s*\}\Z")
@@ -251,9 +258,10 @@ def _fill(members: dict[str, Any], defaults: dict[str, Any]) -> None:
     while left:
         members, defaults = left.pop()
         for name, value in defaults.items():
-            own = members.setdefault(name, value)
-            if own is not value and type(own) is dict and type(value) is dict:
-                left.append((own, value))
+            if name not in members:
+                members[name] = value
+            elif type(members[name]) is dict and type(value) is dict:
+                left.append((members[name], value))
 
 
 def _headers_of(answer: SubResponse) -> dict[str, Any]:
@@ -266,12 +274,12 @@ _UNDEFINED = 999
 _INVALID = 107
 
 
-def _error(status: int, message: str, details: dict[str, object]) -> bytes:
+def _error(status: int, message: str, *details: dict[str, object]) -> bytes:
     """An error as Kinto tells one (its documentation, "Error responses")."""
     number = _NUMBERS.get(status, _UNDEFINED)
     # An app may answer with a status of its own.
     title = "Invalid parameters" if number == _INVALID else responses.get(status, "Error")
-    return encode({"code": status, "errno": number, "error": title, "message": message, "details": [details]})
+    return encode({"code": status, "errno": number, "error": title, "message": message, "details": details})
 
 
 def _written(request: SubRequest) -> dict[str, object]:
@@ -296,18 +304,16 @@ def _written(request: SubRequest) -> dict[str, object]:
 
 def _response(request: SubRequest, answer: Answered) -> SubResponse:
     response, body = response_of(answer), bytes(answer.body)
-    if _bodiless(request, answer.status) or (_EMPTY.match(body) and _says_nothing(response.headers)):
+    if _bodiless(request, answer.status) or (_EMPTY.match(body) and ("Content-Length", "0") in response.headers):
         response.body = b""
     elif body == b"null":
         response.body = body
+    elif body.startswith(b"{") and kind_of(content_type_of(response.headers) or "") != "json":
+        answer.body = _told.decode(body).message
+        response = response_of(answer)
     return response
 
 
 def _bodiless(request: SubRequest, status: int) -> bool:
     """Can there be no body, whatever the headers say (RFC 9110, section 6.4.1)?"""
     return request.method == "HEAD" or status in (204, 304)
-
-
-def _says_nothing(headers: Headers) -> bool:
-    """Do *headers* tell that an object without members stands for no body?"""
-    return kind_of(content_type_of(headers) or "") != "json" or ("Content-Length", "0") in headers
