@@ -26,6 +26,14 @@ def literal(*path: str) -> Reference:
     return Reference(0, "literal", path)
 
 
+def found(query: str) -> Reference:
+    return Reference(0, "found", (query,))
+
+
+def text(query: str) -> Reference:
+    return Reference(0, "text", (query,))
+
+
 class Maker:
     """Answers ``/make`` with the headers and body it is given, and everything else with what it was asked."""
 
@@ -370,3 +378,66 @@ def test_the_first_of_two_locations_counts() -> None:
 
 def test_a_header_has_no_blanks_around_what_it_refers_to() -> None:
     assert shown(late(Maker({"a": " x "}), Late(headers=(("X-A", value("a")),))))["HTTP_X_A"] == "x"
+
+
+PEOPLE = {"people": [{"id": 1, "name": "a b&c"}, {"id": 2.50, "name": "Zoë/"}], "none": None}
+
+
+def test_what_a_query_finds_fills_a_url_joined_with_commas_and_percent_encoded() -> None:
+    assert url(Maker(PEOPLE), "/x?ids=", found("$.people.*.id"), "&n=", found("$..name")) == "/x?ids=1%2C2.5&n=a%20b%26c%2CZo%C3%AB%2F"
+    assert url(Maker(b'{"a": [true, 12345678901234567890123, 2.50]}'), "/", found("$.a[*]")) == "/true,12345678901234567890123,2.50"
+
+
+def test_what_a_query_finds_fills_a_form_or_a_text() -> None:
+    told = shown(late(Maker(PEOPLE), Late(body=(b"a=", found("$..name"), b"&b=", text("$..name")))))
+
+    assert told["body"] == "a=a+b%26c%2CZo%C3%AB%2F&b=a b&c,Zoë/"
+
+
+@pytest.mark.parametrize("query", ["$.nothing", "$.none", "$.people", "$.people[0]", "$..*", "$.people[*].nobody", "$.people[?@.id > 5].id"])
+def test_a_query_that_does_not_find_single_values_finds_nothing(query: str) -> None:
+    assert why(late(Maker(PEOPLE), Late(body=(found(query),)))) == MISSING
+
+
+@pytest.mark.parametrize("body", [5, "text", b"{", b'["\xff"]'])
+def test_a_query_finds_nothing_in_what_is_no_object_and_no_list(body: object) -> None:
+    assert why(late(Maker(body), Late(body=(found("$[0]"),)))) == MISSING
+
+
+@pytest.mark.parametrize("segment", ["", ".", ".."])
+def test_what_a_query_finds_is_no_way_out_of_a_path(segment: str) -> None:
+    assert why(late(Maker({"a": segment}), Late(target=("/x/", found("$.a"), "/y")))) == MISSING
+    assert url(Maker({"a": segment}), "/x?a=", found("$.a")) == "/x?a=" + segment
+
+
+def test_an_answer_that_is_no_json_is_not_searched() -> None:
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [b'{"a": 1}']
+
+    assert why(run(app, [request(0), request(1, after=(Edge(0),), late=Late(body=(found("$.a"),)))])[1]) == MISSING
+
+
+def test_an_item_grows_no_larger_by_what_queries_find_than_it_may_be() -> None:
+    made = Maker({"a": "x" * 6_000})
+
+    assert why(late(made, Late(target=("/", found("$.a"), found("$.a"))))) == (413, "too-large")
+    assert why(late(made, Late(body=(found("$.a"),) * 20), max_item_body=100_000)) == (413, "too-large")
+    assert why(late(made, Late(body=(text("$.a"),)), max_item_body=5_000)) == (413, "too-large")
+    assert late(made, Late(body=(found("$.a"),) * 20))["status_code"] == 200
+
+
+def test_the_queries_of_a_batch_go_through_a_limited_number_of_bytes() -> None:
+    made = Maker({"a": "x" * 500_000, "b": 1})
+
+    def asked(count: int) -> Item:
+        return late(made, Late(body=tuple(found(f"$[{' ' * number}'b']") for number in range(count))))
+
+    assert shown(asked(8))["body"] == "1" * 8
+    assert why(asked(9)) == (413, "too-large")
+
+
+def test_a_query_that_is_asked_often_goes_through_an_answer_once() -> None:
+    made = Maker({"a": "x" * 500_000, "b": 1})
+
+    assert shown(late(made, Late(body=(found("$.b"),) * 500)))["body"] == "1" * 500

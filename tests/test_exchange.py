@@ -6,10 +6,13 @@ from typing import Any
 
 import pytest
 
-from wsgibatch import Batch, Head, LengthRequired, Settings, SubResponse, TooLarge
+from tests.apps import show
+from tests.gateway import post
+from wsgibatch import Batch, BatchMiddleware, Head, LengthRequired, Settings, SubResponse, TooLarge
 from wsgibatch._exchange import Effect, Elapsed, Endpoint, Finish, Read, Spawn, Start, Wait, exchange
-from wsgibatch.dialects.django import DjangoDialect
+from wsgibatch.dialects.django import DjangoDialect, DjangoEncoder
 from wsgibatch.model import Done, Unit
+from wsgibatch.protocols import Encoder
 
 BODY = b'[{"method":"GET","url":"/a"},{"method":"GET","url":"//"},{"method":"POST","url":"/b"},{"method":"GET","url":"/c"}]'
 
@@ -44,8 +47,8 @@ def test_a_batch_is_read_started_spawned_waited_for_sent_and_finished() -> None:
     assert json.loads(chunk + end) == [{"status_code": 200, "reason_phrase": "OK", "headers": {"batch_requests.duration": 0.0}, "body": "x"}]
     assert isinstance(flow.send(None), Elapsed)
     finish = flow.send(1.5)
-    assert isinstance(finish, Finish)
-    assert dict(finish.headers) == {"Batch-Duration": "1.500000", "Server-Timing": 'batch;dur=1500.0, i0;dur=0.0;desc="start 0.0"'}
+    timing = [("Batch-Duration", "1.500000"), ("Server-Timing", 'batch;dur=1500.0, i0;dur=0.0;desc="start 0.0"')]
+    assert finish == Finish(200, [*start.headers, *timing])
     with pytest.raises(StopIteration):
         flow.send(None)
 
@@ -129,14 +132,49 @@ def test_the_limit_of_the_body_is_the_setting_or_the_dialect_s() -> None:
     assert next(story(max_body=10)) == Read(10)
 
 
-def test_without_durations_nothing_is_finished() -> None:
+def test_without_durations_the_end_tells_no_more_than_the_start() -> None:
     flow = story(dialect="django", durations=False)
     next(flow)
-    flow.send(b"[]")
+    start = flow.send(b"[]")
+    assert isinstance(start, Start)
     assert chunks(flow.send(None)) == [b"[]"]
     assert isinstance(flow.send(None), Elapsed)
+    assert flow.send(0.0) == Finish(start.status, start.headers)
     with pytest.raises(StopIteration):
-        flow.send(0.0)
+        flow.send(None)
+
+
+class Undecided(DjangoEncoder):
+    """Knows its status and a header at the end only."""
+
+    def end(self) -> bytes:
+        self.status = 207
+        self.headers.append(("X-End", "1"))
+        return super().end()
+
+
+class UndecidedDialect(DjangoDialect):
+    def encoder(self, head: Head, batch: Batch, settings: Settings) -> Encoder:
+        return Undecided(b"[", b"]", None)
+
+
+def test_status_and_headers_are_what_the_encoder_has_come_to_in_the_end() -> None:
+    flow = story(dialect=UndecidedDialect(), durations=False)
+    next(flow)
+    start = flow.send(b"[]")
+    assert isinstance(start, Start)
+    assert start.status == 200
+    flow.send(None)
+    flow.send(None)
+    finish = flow.send(0.0)
+    assert isinstance(finish, Finish)
+    assert (finish.status, finish.headers[-1]) == (207, ("X-End", "1"))
+
+
+def test_the_answer_has_the_status_and_the_headers_of_the_end() -> None:
+    answer = post(BatchMiddleware(show, dialect=UndecidedDialect()), [])
+
+    assert (answer.status, answer.header("X-End"), answer.body) == (207, "1", b"[]")
 
 
 def test_a_window_bounds_what_runs_ahead_of_what_is_sent() -> None:

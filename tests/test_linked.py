@@ -367,6 +367,60 @@ def test_a_refused_member_keeps_its_group_from_running(site: Site, ledger: Ledge
     assert (site.ran, ledger.told) == ([], [])
 
 
+@every_executor
+def test_a_status_below_the_one_that_fails_a_group_of_this_batch_undoes_nothing(site: Site, ledger: Ledger, executor: str) -> None:
+    items = run(site, group_of("/a", "/404", "/b"), fails_from=500, executor=executor, atomic=ledger)
+
+    assert statuses(items) == [200, 404, 200]
+    assert ledger.told == ["begin", *["savepoint", "release"] * 3, "commit"]
+    assert site.ran == ["/a", "/404", "/b"]
+
+
+def test_the_status_that_fails_a_group_of_this_batch_undoes_all(site: Site, ledger: Ledger) -> None:
+    items = run(site, group_of("/404", "/500", "/b"), fails_from=500, atomic=ledger)
+
+    assert statuses(items) == [424, 500, 424]
+    assert problem(items[0])["failed_item"] == "1"
+    assert site.ran == []
+
+
+def test_a_refusal_that_does_not_fail_its_group_is_answered_in_its_place(site: Site, ledger: Ledger) -> None:
+    items = run(site, group_of("/a", "//elsewhere", "/b"), fails_from=500, atomic=ledger)
+
+    assert codes(items) == ["ran", "bad-url", "ran"]
+    assert site.ran == ["/a", "/b"]
+    assert ledger.told[-1] == "commit"
+
+
+def test_an_item_that_does_not_fail_its_group_may_have_broken_the_transaction_all_the_same(site: Site, ledger: Ledger) -> None:
+    ledger.broken = "/409"
+
+    items = run(site, group_of("/a", "/409", "/b"), fails_from=500, atomic=ledger)
+
+    assert codes(items) == ["group-rolled-back", "transaction-broken", "group-rolled-back"]
+    assert site.ran == []
+
+
+def test_a_runner_that_loses_a_group_behind_an_item_that_did_not_fail_it_is_a_failure_of_the_group(site: Site) -> None:
+    class Losing(Group):
+        @contextlib.contextmanager
+        def item(self) -> Iterator[None]:
+            yield
+            raise OSError("lost")
+
+    items = run(site, group_of("/404", "/b"), fails_from=500, atomic=lambda: contextlib.nullcontext(Losing()))
+
+    assert codes(items) == ["group-failed", "group-rolled-back"]
+
+
+@every_executor
+def test_a_group_that_may_stop_stops_at_the_status_that_fails_it(site: Site, executor: str) -> None:
+    items = run(site, group_of("/404", "/500", "/b"), fails_from=500, executor=executor, atomic="stop")
+
+    assert statuses(items) == [404, 500, 424]
+    assert site.ran == ["/404", "/500"]
+
+
 def test_a_dependency_that_failed_outside_keeps_a_group_from_running(site: Site, ledger: Ledger) -> None:
     items = [request(0, "/404"), request(1, "/a", group="g"), request(2, "/b", (Edge(0),), group="g")]
 

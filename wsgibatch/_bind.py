@@ -6,11 +6,13 @@ fills, and nothing grows past the limits of a batch.
 """
 
 from collections.abc import Iterator
-from urllib.parse import quote, urljoin
+from decimal import Decimal
+from urllib.parse import quote, quote_plus, urljoin
 
 import msgspec
 from msgspec import Raw
 
+from . import _jsonpath
 from ._grammar import VALUE
 from ._target import MAX_TARGET, to_path
 from ._vet import MAX_HEAD, Vetter
@@ -18,6 +20,9 @@ from .model import Batch, Fault, Head, Late, Reference, SubRequest, SubResponse
 
 _container = msgspec.json.Decoder(dict[str, Raw] | list[Raw])
 _scalar = msgspec.json.Decoder(str | int | float | bool | None)
+
+_SEARCHED = 4 << 20
+"""Bytes that the queries of one batch may go through, each step of each counted: seconds, where an answer is nothing but a list of digits."""
 
 _TOO_LARGE = Fault(413, "too-large", "With what it refers to, this request is larger than a batch may carry.")
 
@@ -42,6 +47,8 @@ class Binder:
         self._read: dict[tuple[int, tuple[str, ...]], dict[str, Raw] | list[Raw]] = {}
         self._left = max_body
         self._paths: dict[tuple[int, bool], str] = {}
+        self._found: dict[tuple[int, str], str] = {}
+        self._searched = 0
 
     def keep(self, item: SubRequest, answer: SubResponse) -> None:
         """Remember *answer*, since references lead to it."""
@@ -97,17 +104,22 @@ class Binder:
         bound: list[bytes] = []
         size = 0
         for piece in pieces:
-            bound.append(piece if isinstance(piece, bytes) else self._json(piece))
+            bound.append(piece if isinstance(piece, bytes) else self._in_body(piece))
             size += len(bound[-1])
             if size > self._max_body:
                 raise _Excess
         item.body = b"".join(bound)
         return None
 
-    def _json(self, reference: Reference) -> bytes:
-        """What fills a JSON value."""
-        if reference.part == "entity":
-            return msgspec.json.encode(self._entity(reference.index, whole=True))
+    def _in_body(self, reference: Reference) -> bytes:
+        """What fills a JSON value, the value of a field in a form, or a place in a text."""
+        match reference.part:
+            case "found":
+                return quote_plus(self._text(reference, self._max_body)).encode()
+            case "text":
+                return self._text(reference, self._max_body).encode()
+            case "entity":
+                return msgspec.json.encode(self._entity(reference.index, whole=True))
         return bytes(self._value(reference))
 
     def _answer(self, index: int) -> tuple[SubRequest, SubResponse]:
@@ -153,7 +165,9 @@ class Binder:
         return quote(text, safe="")
 
     def _text(self, reference: Reference, most: int) -> str:
-        """A single value as text of at most *most* characters."""
+        """A single value, or those that a query finds, as text of at most *most* characters."""
+        if reference.part in ("found", "text"):
+            return self._found_by(reference, most)
         raw = bytes(self._value(reference))
         # A character takes six bytes at most: \\u00e9.
         if len(raw) > 6 * most:
@@ -168,6 +182,28 @@ class Binder:
         if value is None and reference.part != "literal":
             raise _Missing("What this request refers to is null.")
         return raw.decode("ascii")
+
+    def _found_by(self, reference: Reference, most: int) -> str:
+        """The single values that a query finds, joined with commas."""
+        _, answer = self._answer(reference.index)
+        key = reference.index, reference.path[0]
+        text = self._found.get(key)
+        if text is None:
+            if answer.kind != "json":
+                raise _Missing("The answer that this request refers to is no JSON.")
+            self._searched += len(answer.body) * _jsonpath.steps(reference.path[0])
+            if self._searched > _SEARCHED:
+                raise _Excess
+            try:
+                values = [*map(_plain, _jsonpath.found(reference.path[0], answer.body))]
+            except ValueError:
+                values = []
+            if not values:
+                raise _Missing("What this request refers to is not in the answer.")
+            text = self._found[key] = ",".join(values)
+        if len(text) > most:
+            raise _Excess
+        return text
 
     def _value(self, reference: Reference) -> Raw:
         """A value in the JSON body of an answer, as it is written there."""
@@ -193,6 +229,17 @@ class Binder:
                 raise _Excess
             members = self._read[key] = _members(raw)
         return members
+
+
+def _plain(value: object) -> str:
+    """A single value as the text that stands for it in a url or a form."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | Decimal):
+        return str(value)
+    raise _Missing("What this request refers to is null, an object or a list.")
 
 
 def _members(raw: Raw) -> dict[str, Raw] | list[Raw]:

@@ -66,7 +66,7 @@ class Drive:
                 elif kind is Elapsed:
                     answer = perf_counter() - self._received
                 elif kind is Finish:
-                    self.headers = self.headers + effect.headers
+                    self.status, self.headers = effect.status, effect.headers
         finally:
             flow.close()
             self._lane.close()

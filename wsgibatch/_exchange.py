@@ -61,8 +61,9 @@ class Elapsed(Struct):
 
 
 class Finish(Struct):
-    """Add these headers, if none have been sent."""
+    """Send this status and these headers instead, if none have been sent."""
 
+    status: int
     headers: Headers
 
 
@@ -169,7 +170,7 @@ def exchange(head: Head, endpoint: Endpoint) -> Generator[Effect, Any, None]:
         yield [document]
         return
     encoder = dialect.encoder(head, batch, endpoint.settings)
-    streamed = endpoint.settings.stream or not encoder.ordered
+    streamed = encoder.settled and (endpoint.settings.stream or not encoder.ordered)
     run = Run(plan, encoder.ordered) if plan.links is None else LinkedRun(plan, plan.links, encoder.ordered, streamed)
     window = AHEAD * endpoint.settings.workers if streamed else WINDOW
     tally = Tally()
@@ -193,8 +194,8 @@ def exchange(head: Head, endpoint: Endpoint) -> Generator[Effect, Any, None]:
     yield [encoder.end()]
     total = yield _ELAPSED
     log_batch(head, len(batch.items), tally.failed, total)
-    if endpoint.settings.durations:
-        yield Finish(timing_headers(endpoint.settings.duration_header or BATCH_DURATION, total, tally.times))
+    timing = timing_headers(endpoint.settings.duration_header or BATCH_DURATION, total, tally.times) if endpoint.settings.durations else []
+    yield Finish(encoder.status, encoder.headers + timing)
 
 
 def _admit(endpoint: Endpoint) -> None:

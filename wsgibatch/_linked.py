@@ -55,6 +55,7 @@ class LinkedCaller:
 
     def __init__(self, caller: Caller, batch: Batch, binder: Binder, atomic: Atomic | Literal["stop"] | None) -> None:
         self._caller, self._items, self._binder, self._atomic = caller, batch.items, binder, atomic
+        self._fails_from = batch.fails_from
         self._succeeded: set[int] = set()
         self._left: set[int] = set()
 
@@ -76,7 +77,9 @@ class LinkedCaller:
         return self._caller.unstarted(unit)
 
     def _member(self, item: SubRequest) -> SubResponse:
-        """One item, if what it waits for has ended as it has to."""
+        """One item, if it is not refused, and what it waits for has ended as it has to."""
+        if item.refusal is not None:
+            return item.refusal
         fault = self._unmet(item.after) if item.after else None
         if fault is None and item.late is not None:
             fault = self._bound(item, item.late)
@@ -123,7 +126,7 @@ class LinkedCaller:
         """The member, and its answer, for which a group need not be begun: it is refused, or waits in vain for what is outside."""
         first, last = unit[0].index, unit[-1].index
         for place, item in enumerate(unit):
-            if item.refusal is not None:
+            if item.refusal is not None and item.refusal.status >= self._fails_from:
                 return place, item.refusal
             fault = self._unmet([edge for edge in item.after if not first <= edge.index <= last])
             if fault is not None:
@@ -135,7 +138,7 @@ class LinkedCaller:
         answers: list[SubResponse] = []
         for item in unit:
             answers.append(self._member(item))
-            if answers[-1].status >= 400 or (ticket is not None and not ticket.proceed()):
+            if answers[-1].status >= self._fails_from or (ticket is not None and not ticket.proceed()):
                 break
         fault = self._because(unit[len(answers) - 1], "group-stopped", "Not run")
         return (*answers, *(self._caller.in_place(fault) for _ in unit[len(answers) :]))
@@ -171,7 +174,7 @@ class LinkedCaller:
             case "run" if ticket is not None and not ticket.claim():
                 return self._caller.unstarted(unit)
             case "run":
-                culprit = answers[-1] if answers[-1].status >= 400 else self._caller.in_place(_FAILED)
+                culprit = answers[-1] if answers[-1].status >= self._fails_from else self._caller.in_place(_FAILED)
                 return self._rolled_back(unit, answers, len(answers) - 1, culprit)
             case _:
                 fault = _FAILED if stage == "begin" else _UNCOMMITTED
@@ -183,13 +186,13 @@ class LinkedCaller:
         item.fields = {**item.fields, **group.environ, GROUP: group}
         with group.item():
             answers[-1] = self._member(item)
-            if answers[-1].status < 400 and group.broken():
+            if answers[-1].status < self._fails_from and group.broken():
                 log_broken(item, answers[-1])
                 answers[-1] = _instead(answers[-1], self._caller.in_place(_BROKEN))
-            if answers[-1].status >= 400:
+            if answers[-1].status >= self._fails_from:
                 raise _MemberFailed
         # What stands around an item may have kept the exception to itself.
-        if answers[-1].status >= 400:
+        if answers[-1].status >= self._fails_from:
             raise _MemberFailed
 
     def _tell(self, unit: Unit, group: Group, committed: bool) -> None:

@@ -47,10 +47,11 @@ class Reference(Struct, gc=False):
     """Something in the answer to an earlier item. Whoever holds one also has an :class:`Edge` to that item."""
 
     index: int
-    part: Literal["entity", "etag", "value", "literal"]
-    """The path of what was made or returned; its entity tag; a value in its JSON body, as it is or as a literal of an OData expression."""
+    part: Literal["entity", "etag", "value", "literal", "found", "text"]
+    """The path of what was made or returned; its entity tag; a value in its JSON body, as it is or as a literal of an OData expression; the values
+    that a query finds there, joined with commas, in a body as part of a form or as plain text."""
     path: tuple[str, ...] = ()
-    """Names of members, and indexes in lists, that lead to the value."""
+    """Names of members, and indexes in lists, that lead to the value; or the one query (JSONPath, RFC 9535) that finds the values."""
 
 
 class Late(Struct, gc=False):
@@ -61,7 +62,7 @@ class Late(Struct, gc=False):
     headers: tuple[tuple[str, Reference], ...] = ()
     """Names and values of headers."""
     body: tuple[bytes | Reference, ...] = ()
-    """The pieces of a JSON text."""
+    """The pieces of a JSON text, or of what else the parts of its references fit into."""
 
 
 class SubResponse(Struct, gc=False):
@@ -132,6 +133,8 @@ class Batch(Struct):
     """``stop``: items run one by one, and what stands behind one that fails neither runs nor is answered."""
     methods: frozenset[str] = frozenset()
     """What the dialect knows as methods besides those that are allowed everywhere."""
+    fails_from: int = 400
+    """The status from which on an item fails the atomic group that it belongs to."""
 
     def place(self, item: SubRequest, member: str = "") -> str:
         """A JSON Pointer to *item*, or to what was written for a *member* of it, for telling where something is wrong."""

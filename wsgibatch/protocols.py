@@ -28,9 +28,13 @@ class Encoder(Protocol):
     """Writes the answer to one batch. Nothing in it raises: every answer that reaches it has been validated."""
 
     status: int
+    """Of the whole answer; what it is once the end is written is what counts."""
     headers: Headers
+    """The same goes for these."""
     ordered: bool
     """Does it take units in the order of the batch? Otherwise as they are done."""
+    settled: bool
+    """Are status and headers known before anything has run, so that pieces of the body may be sent at once?"""
 
     def units(self, done: list[Done]) -> bytes:
         """The next piece of the body, for a burst of units. Each unit comes once, and whole."""

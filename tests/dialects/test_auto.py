@@ -9,7 +9,9 @@ from wsgibatch import BatchMiddleware, Settings, SubRequest, _lookup, dialects
 from wsgibatch.dialects.aggregator import AggregatorDialect
 from wsgibatch.dialects.auto import AutoDialect
 from wsgibatch.dialects.django import DjangoDialect
+from wsgibatch.dialects.facebook import FacebookDialect
 from wsgibatch.dialects.graph import GraphDialect
+from wsgibatch.dialects.kinto import KintoDialect
 from wsgibatch.dialects.odata import OdataDialect
 from wsgibatch.errors import BadBatch
 from wsgibatch.model import Head
@@ -25,10 +27,16 @@ ENVELOPE = b'{"requests":[{"id":"1","method":"GET","url":"/a"}]}'
         (b' \r\n[ {"x":1,"method":"GET","url":"/a"}, 5 ]', DjangoDialect),
         (b'{"batch":[{"url":"/a","method":"GET"}]}', DjangoDialect),
         (b'{"batch":[]}', DjangoDialect),
+        (b'{"batch":[{"relative_url":"a","method":"GET"}]}', FacebookDialect),
+        (b'{"batch":[{"relative_url":"a"}],"access_token":"x"}', FacebookDialect),
         (b'["/a"]', AggregatorDialect),
         (b'["", {}]', AggregatorDialect),
         (ENVELOPE, GraphDialect),
         (b'{"requests":[{"url":"/a","id":7}, 5]}', GraphDialect),
+        (b'{"requests":[{"path":"/a"}]}', KintoDialect),
+        (b'{"requests":[{"path":"/a","method":"PUT","headers":{},"body":{}}, 5]}', KintoDialect),
+        (b'{"requests":[{"body":{"a":1}}],"defaults":{"path":"/a","method":"POST"}}', KintoDialect),
+        (b'{"defaults":{},"requests":[{"path":"/a"}]}', KintoDialect),
     ],
 )
 def test_a_dialect_is_told_by_its_shape(body: bytes, dialect: type) -> None:
@@ -45,13 +53,15 @@ def test_a_header_of_odata_makes_nothing_else_a_batch_of_it() -> None:
 
     assert type(AutoDialect().choose(head, b'["/a"]')) is AggregatorDialect
     with pytest.raises(BadBatch):
-        AutoDialect().choose(head, b'{"requests":[{"path":"/a"}]}')
+        AutoDialect().choose(head, b'{"requests":[{"url":"/a"}]}')
 
 
 @pytest.mark.parametrize(
     "body",
     [b"", b"[]", b"{}", b"null", b"5", b'"text"', b"[[]]", b"[5]", b"[null]", b'[{"url":"/a"}]', b'{"requests":[]}', b'{"batch":[],"requests":[]}']
-    + [b'{"requests":{}}', b'{"requests":[5]}', b'{"requests":[{"id":"1"}]}', b'{"requests":[{"path":"/a","method":"GET"}]}']
+    + [b'{"requests":{}}', b'{"requests":[5]}', b'{"requests":[{"id":"1"}]}', b'{"requests":[{"url":"/a","method":"GET"}]}']
+    + [b'{"requests":[{}]}', b'{"requests":[{"method":"GET"}]}', b'{"requests":[],"defaults":{"path":"/a"}}', b'{"defaults":{"path":"/a"}}']
+    + [b'{"requests":[{"path":"/a","id":"1"}]}', b'{"requests":[{"path":"/a","url":"/a"}]}', b'{"requests":[{"path":"/a"}],"more":1}']
     + [b'{"requests":[{"id":"1","url":"/a"}],"defaults":{}}', b'{"requests":["id","url"]}', b'{"Requests":[{"id":"1","url":"/a"}]}']
     + [b'{"batch":[],"include_headers":true}', b"broken", b"[", b"[}", b'{"batch":', b'{"a":1}x'],
 )

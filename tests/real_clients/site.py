@@ -112,6 +112,22 @@ def storage(executor: str) -> BatchMiddleware:
     return BatchMiddleware(objects(), path="/batch/storage/v1", dialect="multipart", profile="google", executor=executor)
 
 
+def facebook(executor: str) -> BatchMiddleware:
+    """Batches as clients of the Graph API post them, at the version of the API and at the root."""
+    app = people()
+
+    @app.get("/token")
+    def token() -> Response:
+        return jsonify(token=request.args.get("access_token"))
+
+    @app.post("/photos")
+    def upload() -> Response:
+        sent = {name: [file.filename, file.mimetype, file.read().hex()] for name, file in request.files.items()}
+        return jsonify(fields=request.form, files=sent)
+
+    return BatchMiddleware(app, path=("/v26.0", "/"), dialect="facebook", executor=executor)
+
+
 def flask_batch(executor: str) -> Flask:
     """The app about people with the endpoint that Flask-Batch's users have."""
     app = people()

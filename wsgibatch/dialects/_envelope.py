@@ -49,15 +49,20 @@ class Written(Struct, omit_defaults=True):
     group: str = field(default="", name="atomicityGroup")
 
 
-class _Answered(Struct, gc=False):
-    id: Id
+class Answered(Struct, gc=False):
+    """An answer as a client reads it."""
+
     status: int
     headers: dict[str, str | list[str]] | None = None
     body: Raw = _NULL
 
 
+class _Identified(Answered, gc=False, kw_only=True):
+    id: Id
+
+
 class _Responses(Struct):
-    responses: list[_Answered]
+    responses: list[_Identified]
 
 
 _responses = msgspec.json.Decoder(_Responses)
@@ -233,10 +238,11 @@ def responses_of(body: bytes, requests: Sequence[SubRequest]) -> list[SubRespons
     ids = _ids(requests)
     if len(responses) != len(ids) or answers.keys() != set(ids):
         raise ValueError("the answers have other ids than the requests")
-    return [_response(answers[name]) for name in ids]
+    return [response_of(answers[name]) for name in ids]
 
 
-def _response(answer: _Answered) -> SubResponse:
+def response_of(answer: Answered) -> SubResponse:
+    """*answer* as a record; null is an empty body."""
     headers = [(capitalised(name), value) for name, value in from_object(answer.headers or {})]
     content_type = content_type_of(headers)
     body = bytes(answer.body)

@@ -163,6 +163,7 @@ class Splicer:
 
     status = 200
     ordered = True
+    settled = True
 
     def __init__(self, start: bytes, end: bytes) -> None:
         self.headers = list(JSON)
@@ -177,8 +178,8 @@ class Splicer:
         # One call for the whole list costs less than one for each; the brackets around it are cut off.
         return encode(self.answers(done))[1:-1]
 
-    def answers(self, done: list[Done]) -> Sequence[Struct]:
-        """What is told of each item of *done*, as an object."""
+    def answers(self, done: list[Done]) -> Sequence[Struct | None]:
+        """What is told of each item of *done*, as an object; None where nothing is."""
         raise NotImplementedError
 
     def place(self, item: SubRequest) -> int:

@@ -15,13 +15,14 @@ TYPE = "application/x-ndjson"
 
 def as_asked(head: Head, encoder: Splicer) -> Encoder:
     """*encoder*, or lines of what it writes, where the client asks for them."""
-    return LinesEncoder(encoder) if head.lines else encoder
+    return LinesEncoder(encoder) if head.lines and encoder.settled else encoder
 
 
 class LinesEncoder:
     """Writes a line for each item, and one that says that there are no more."""
 
     ordered = False
+    settled = True
 
     def __init__(self, encoder: Splicer) -> None:
         self._encoder = encoder
@@ -36,9 +37,10 @@ class LinesEncoder:
         self._failed += sum(answer.status >= 400 for _, answers in done for answer in answers)
         return b"".join([self._line(item, answer) for item, answer in zip(items, encoder.answers(done), strict=True)])
 
-    def _line(self, item: SubRequest, answer: Struct) -> bytes:
-        name = b"" if hasattr(answer, "id") else b'"id":%b,' % encode(item.id)
-        return b'{"index":%d,%b%b\n' % (self._encoder.place(item), name, encode(answer)[1:])
+    def _line(self, item: SubRequest, answer: Struct | None) -> bytes:
+        name = b"" if hasattr(answer, "id") else b',"id":%b' % encode(item.id)
+        rest = b"}" if answer is None else b"," + encode(answer)[1:]
+        return b'{"index":%d%b%b\n' % (self._encoder.place(item), name, rest)
 
     def end(self) -> bytes:
         return encode({"complete": True, "items": self._count, "failed": self._failed}) + b"\n"

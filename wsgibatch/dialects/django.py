@@ -93,7 +93,8 @@ class DjangoDialect(JSONDialect):
 
     def recognises(self, head: Head, body: Shape) -> bool:
         if body.members is not None:
-            return body.members == {"batch"}
+            first = body.first("batch")
+            return body.members == {"batch"} and not (isinstance(first, dict) and "relative_url" in first)
         first = body.first()
         return isinstance(first, dict) and {"url", "method"} <= first.keys()
 

@@ -72,7 +72,7 @@ class MultipartDialect:
             add_query(items, head.query)
         refer(items, leaves.told, head, way, partial(answer_in_place, self))
         linked = on_error == "stop" or any(item.group or item.after for item in items)
-        return MultipartBatch(items, "", linked, on_error, way.methods, way, leaves.told, preference)
+        return MultipartBatch(items, "", linked, on_error, way.methods, way=way, told=leaves.told, preference=preference)
 
     def encoder(self, head: Head, batch: Batch, settings: Settings) -> Encoder:
         duration = (settings.duration_header or BATCH_DURATION) if settings.durations else None
@@ -121,6 +121,7 @@ class MultipartEncoder:
     """Writes parts, in the form that satisfies every client at once."""
 
     ordered = True
+    settled = True
 
     def __init__(self, head: Head, batch: MultipartBatch, duration: str | None) -> None:
         self._way, self._told, self._duration = batch.way, batch.told, duration
