@@ -8,7 +8,7 @@ from http import HTTPStatus
 
 from ._grammar import DIGITS, TOKEN, VALUE
 from ._inherit import HeaderNames
-from ._target import MAX_TARGET, BatchPaths, Targets
+from ._target import BatchPaths, Targets
 from .errors import BadBatch, Forbidden, NestedBatch, TooLarge, UnknownMediaType
 from .model import Batch, Fault, Head, SubRequest, SubResponse
 from .protocols import Dialect, Recogniser
@@ -63,10 +63,11 @@ class Vetter:
         :raises BatchRejected: for a batch that breaks a limit.
         """
         methods, admit, mount, largest = self._methods, self._targets.admit, head.mount, self._max_item_body
+        longest = batch.max_target
         # The head of an item is part of the batch, so it cannot be larger.
         weigh = size > MAX_HEAD
         for item in batch.items:
-            if not mount and item.method in methods and len(item.target) <= MAX_TARGET and (plain := admit(item.target)) is not None:
+            if not mount and item.method in methods and len(item.target) <= longest and (plain := admit(item.target)) is not None:
                 item.path, item.query = plain.groups("")
                 fault = None
             else:
@@ -101,8 +102,8 @@ class Vetter:
 
     def _target(self, item: SubRequest, head: Head, batch: Batch) -> Fault | None:
         """The same for an item whose method or target is not plain."""
-        if len(item.target) > MAX_TARGET:
-            raise TooLarge(MAX_TARGET, batch.place(item, "url"))
+        if len(item.target) > batch.max_target:
+            raise TooLarge(batch.max_target, batch.place(item, "url"))
         if item.method not in self._methods and item.method not in batch.methods:
             return _bad_method(item.method)
         # What is not known yet is looked at when it is.

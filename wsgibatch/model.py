@@ -128,6 +128,8 @@ class Batch(Struct):
     """``stop``: items run one by one, and what stands behind one that fails neither runs nor is answered."""
     methods: frozenset[str] = frozenset()
     """What the dialect knows as methods besides those that are allowed everywhere."""
+    max_target: int = 8190
+    """Bytes of a url; where the dialect has no other figure, those of the longest request line that gunicorn can be set to accept."""
 
     def place(self, item: SubRequest, member: str = "") -> str:
         """A JSON Pointer to *item*, or to what was written for a *member* of it, for telling where something is wrong."""

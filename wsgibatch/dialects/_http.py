@@ -12,9 +12,8 @@ from http import HTTPStatus
 from urllib.parse import quote_from_bytes
 
 from .._grammar import DIGITS, TOKEN, VALUE
-from .._target import MAX_TARGET
 from .._vet import MAX_FIELDS, MAX_HEAD
-from ..errors import BadBatch, TooLarge
+from ..errors import BadBatch
 from ..model import Headers
 from ._mime import head_of
 
@@ -23,6 +22,7 @@ _FIELD = r"([!#$%&'*+.^_`|~0-9A-Za-z-]++): *+([^\r\n]*+)"
 # A line end, what matches the first line, and what finds the fields, of a head in which all is plain.
 _CRLF, _LF = ((eol, re.compile(rf"{_LINE}(?={eol}|\Z)").match, re.compile(eol + _FIELD).findall) for eol in ("\r\n", "\n"))
 _VERSION = re.compile(r"HTTP/[0-9](?:\.[0-9])?\Z")
+_NEARLY_VERSION = re.compile(r" HTTP/[^ ]*\Z", re.IGNORECASE)
 _STATUS_LINE = re.compile(r"HTTP/[0-9](?:\.[0-9])? ++([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*+))?\Z")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _VISIBLE = bytes(range(0x21, 0x7F))
@@ -41,7 +41,7 @@ def request_of(content: bytes, start: int, end: int) -> tuple[str, str, Headers,
     Content-Length is left out of the fields, too, unless it is no number or there are several that differ: then vetting refuses the item for it.
 
     :raises BadBatch: for what is no request.
-    :raises TooLarge: for a head, or a target, that is longer than that of any item may be.
+    :raises TooLarge: for a head of more than 64 KiB.
     """
     plain = _plain(content, start, end)
     if plain is None:
@@ -115,10 +115,9 @@ def _request_line(line: str) -> tuple[str, str]:
     method, _, rest = line.partition(" ")
     target, _, version = rest.rstrip(" ").rpartition(" ")
     target = (target if _VERSION.match(version) else rest).partition("#")[0].strip(" ")
-    if not TOKEN.match(method) or not target or _CONTROL.search(target):
+    # A version that is told twice, or is none, is no end of a target either.
+    if not TOKEN.match(method) or not target or _CONTROL.search(target) or _NEARLY_VERSION.search(target):
         raise BadBatch("A part has no request line: a method, a target, HTTP/1.1.")
-    if len(target) > MAX_TARGET:
-        raise TooLarge(MAX_TARGET)
     return method, quote_from_bytes(target.encode("latin-1"), _VISIBLE)
 
 

@@ -12,20 +12,20 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import groupby
-from typing import Literal, Self
+from typing import Literal
 from uuid import uuid4
 
 from msgspec import field
 
 from .._timing import BATCH_DURATION, seconds
-from .._vet import answer_in_place
-from ..errors import BatchRejected
+from .._vet import MAX_HEAD, answer_in_place
+from ..errors import BadBatch, BatchRejected
 from ..model import Answers, Batch, Done, Fault, Head, Headers, SubRequest, SubResponse, Unit
 from ..protocols import Encoder, Shape
-from ..settings import Settings
+from ..settings import Profile, Settings
 from ._http import request_bytes, response_head, response_of
 from ._json import JSON, encode
-from ._leaves import MAX_ID, Leaf, Leaves, add_query, refer
+from ._leaves import MAX_ID, Leaf, Leaves, add_query, override, refer
 from ._mime import boundary_of, part_of, split
 from ._odata import continue_on_error
 from ._profiles import PROFILES, Way, told_by
@@ -51,45 +51,47 @@ class MultipartDialect:
     loose_types: frozenset[str] = frozenset()
     shape = "multipart/mixed"
 
+    def __init__(self, profile: Profile | None = None) -> None:
+        self._profile = profile
+        """Whose clients send the batch; None as long as nothing tells."""
+
     def max_body(self, head: Head) -> int:
         # As Google's storage has it.
         return 10 << 20
 
-    def choose(self, head: Head, body: bytes) -> Self:
-        return self
+    def choose(self, head: Head, body: bytes, settings: Settings) -> "MultipartDialect":
+        return MultipartDialect(told_by(head) if settings.profile == "auto" else settings.profile)
 
     def recognises(self, head: Head, body: Shape) -> bool:
         return head.media_type in self.media_types
 
     def decode(self, head: Head, body: bytes, settings: Settings) -> MultipartBatch:
-        profile = told_by(head) if settings.profile == "auto" else settings.profile
-        most = PROFILES[profile or "google"].max_requests if settings.max_requests is None else settings.max_requests
+        most = PROFILES[self._profile or "google"].max_requests if settings.max_requests is None else settings.max_requests
         leaves = Leaves(body, head.headers.get("Content-Type", ""), most)
-        way = PROFILES[profile or ("aspnet" if leaves.told[0].typed else "google")]
+        way = PROFILES[self._profile or ("aspnet" if leaves.told[0].typed else "google")]
         on_error, preference = _preferred(head, way)
         items = leaves.items
+        # Groups have the names of parts, so what lies between two of one belongs to it as well.
+        if way.one_unit and len(items) > 1 and not (items[0].group and items[0].group == items[-1].group):
+            raise BadBatch("Here a batch is one changeset, or one request: send what else there is in batches of its own.")
+        refused = partial(answer_in_place, self)
+        override(leaves.overridden, way, refused)
         if way.adds_query and head.query:
             add_query(items, head.query)
-        refer(items, leaves.told, head, way, partial(answer_in_place, self))
+        refer(items, leaves.told, head, way, refused)
         linked = on_error == "stop" or any(item.group or item.after for item in items)
-        return MultipartBatch(items, "", linked, on_error, way.methods, way, leaves.told, preference)
+        return MultipartBatch(items, "", linked, on_error, way.methods, MAX_HEAD, way, leaves.told, preference)
 
     def encoder(self, head: Head, batch: Batch, settings: Settings) -> Encoder:
         duration = (settings.duration_header or BATCH_DURATION) if settings.durations else None
         return MultipartEncoder(head, batch if isinstance(batch, MultipartBatch) else MultipartBatch(batch.items), duration)
 
     def refusal(self, head: Head, error: BatchRejected) -> tuple[int, Headers, bytes]:
-        inner = {"code": error.code, **error.members()}
-        if told_by(head) == "azure-tables":
-            # With any other member a client gives the whole document for the message.
-            document: object = {"odata.error": {"code": error.code, "message": {"lang": "en", "value": error.detail}}}
-        else:
-            document = {"error": {"code": error.status, "message": error.detail, "innererror": inner}}
-        return error.status, list(JSON), encode(document)
+        fault = Fault(error.status, error.code, error.detail, tuple(error.members().items()))
+        return error.status, list(JSON), _document(fault, self._profile or told_by(head))
 
     def failure(self, fault: Fault) -> tuple[Headers, bytes]:
-        inner = {"code": fault.code, **dict(fault.members)}
-        return JSON[:1], encode({"error": {"code": fault.status, "message": fault.detail, "innererror": inner}})
+        return JSON[:1], _document(fault, self._profile)
 
     def write(self, requests: Sequence[SubRequest]) -> tuple[Headers, bytes]:
         if any(request.after or request.late is not None for request in requests):
@@ -112,6 +114,15 @@ class MultipartDialect:
         except BatchRejected as error:
             raise ValueError(error.detail) from None
         return list(_matched(found, requests))
+
+
+def _document(fault: Fault, profile: Profile | None) -> bytes:
+    """An error as the clients of *profile* read one."""
+    if profile == "azure-tables":
+        # With any other member a client gives the whole document for the message.
+        return encode({"odata.error": {"code": fault.code, "message": {"lang": "en", "value": fault.detail}}})
+    inner = {"code": fault.code, **dict(fault.members)}
+    return encode({"error": {"code": fault.status, "message": fault.detail, "innererror": inner}})
 
 
 _VERSION = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?(?:;[ -~]{0,80})?\Z")
@@ -164,11 +175,17 @@ class MultipartEncoder:
             else:
                 head = f"{head}Content-ID: {told[1]}\r\n"
         body = answer.body
+        length = len(body) if item.method != "HEAD" else _announced(headers)
         return b"%b%b%b\r\n" % (
             f"--{boundary}\r\n{head}\r\n".encode("latin-1"),
-            response_head(answer.status, answer.reason, headers, len(body)),
+            response_head(answer.status, answer.reason, headers, length),
             body,
         )
+
+
+def _announced(headers: Headers) -> int:
+    """The length of the body that an answer to HEAD leaves out, where the app tells it."""
+    return int(next((value for name, value in headers if name.lower() == "content-length"), "0"))
 
 
 _PLAIN_HEAD = "Content-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n"
@@ -231,17 +248,36 @@ def _answered(body: bytes, content_type: str, limit: int) -> Iterator[Part]:
 def _matched(found: list[Part], requests: Sequence[SubRequest]) -> Iterator[SubResponse]:
     """An answer for each of *requests*: the one answer to a changeset that failed is that of all its members.
 
-    :raises ValueError: when there are more or fewer.
+    Behind a failure the server may have stopped. What it has not run has the status 0.
+
+    :raises ValueError: when there are more answers, or fewer.
     """
-    flat = len(found) == len(requests) and not any(isinstance(part, list) for part in found)
-    left = list(reversed(found))
-    for group, members in groupby(requests, lambda request: "" if flat else request.group):
+    one_each = len(found) == len(requests) and not any(isinstance(part, list) for part in found)
+    left = found[::-1]
+    failed = False
+    for group, members in groupby(requests, lambda request: "" if one_each else request.group):
         count = len(list(members))
-        for _ in range(1 if group else count):
-            part = left.pop() if left else []
-            answers = part if isinstance(part, list) else [part]
-            if len(answers) not in (1, count if group else 1):
-                raise ValueError(f"{len(found)} answers to {len(requests)} requests, of which {len(answers)} to a group of {count}")
-            yield from answers * count if group and len(answers) == 1 else answers
+        for size in [count] if group else [1] * count:
+            if failed and not left:
+                yield from [SubResponse(0, "", [], b"") for _ in range(size)]
+                continue
+            answers = _next(left, size)
+            failed = answers[-1:] != [] and answers[-1].status >= 400
+            if len(answers) == size:
+                yield from answers
+            elif failed and len(answers) == 1:
+                yield from answers * size
+            else:
+                raise ValueError(f"{len(found)} answers to {len(requests)} requests, of which {len(answers)} to a group of {size}")
     if left:
         raise ValueError(f"{len(found)} answers to {len(requests)} requests")
+
+
+def _next(left: list[Part], size: int) -> list[SubResponse]:
+    """Take the answers to the next unit, of *size* requests, off the end of *left*."""
+    part = left.pop() if left else []
+    if isinstance(part, list):
+        return part
+    # Where the answers to a changeset stand among the others, one that failed has a single one.
+    others = [left.pop() for _ in range(min(size - 1, len(left)))] if part.status < 400 else []
+    return [part, *(other for other in others if isinstance(other, SubResponse))]
