@@ -52,7 +52,7 @@ def boundary_of(content_type: str) -> bytes:
 
 
 def values_of(wanted: str, content_type: str) -> list[str]:
-    """The values of the parameter *wanted*, as often as it is given; an empty word for one that is written in pieces or in another charset (RFC 2231).
+    """The values of the parameter *wanted*, as often as it is given; an empty word where it is in pieces, or in another charset (RFC 2231).
 
     :raises BadBatch: when the parameters cannot be told apart.
     """

@@ -19,7 +19,7 @@ from msgspec import field
 
 from .._timing import BATCH_DURATION, seconds
 from .._vet import MAX_HEAD, answer_in_place
-from ..errors import BadBatch, BatchRejected
+from ..errors import BadBatch, BatchRejected, TooManyItems
 from ..model import Answers, Batch, Done, Fault, Head, Headers, SubRequest, SubResponse, Unit
 from ..protocols import Encoder, Shape
 from ..settings import Profile, Settings
@@ -111,6 +111,8 @@ class MultipartDialect:
         content_type = next((value for name, value in headers if name.lower() == "content-type"), "")
         try:
             found = list(_answered(body, content_type, len(requests)))
+        except TooManyItems as error:
+            raise ValueError(f"more than {error.limit} answers to {error.limit} requests") from None
         except BatchRejected as error:
             raise ValueError(error.detail) from None
         return list(_matched(found, requests))
