@@ -10,7 +10,7 @@ from ._grammar import DIGITS, TOKEN, VALUE
 from ._inherit import HeaderNames
 from ._target import BatchPaths, Targets
 from .errors import BadBatch, Forbidden, NestedBatch, TooLarge, UnknownMediaType
-from .model import Batch, Fault, Head, SubRequest, SubResponse
+from .model import MAX_PATH, Batch, Fault, Head, SubRequest, SubResponse
 from .protocols import Dialect, Recogniser
 from .settings import Settings
 
@@ -63,11 +63,10 @@ class Vetter:
         :raises BatchRejected: for a batch that breaks a limit.
         """
         methods, admit, mount, largest = self._methods, self._targets.admit, head.mount, self._max_item_body
-        longest = batch.max_target
         # The head of an item is part of the batch, so it cannot be larger.
         weigh = size > MAX_HEAD
         for item in batch.items:
-            if not mount and item.method in methods and len(item.target) <= longest and (plain := admit(item.target)) is not None:
+            if not mount and item.method in methods and len(item.target) <= MAX_PATH and (plain := admit(item.target)) is not None:
                 item.path, item.query = plain.groups("")
                 fault = None
             else:
@@ -83,6 +82,9 @@ class Vetter:
 
     def aim(self, item: SubRequest, head: Head) -> Fault | None:
         """Complete *item* with the path and query that its target leads to, or tell why it cannot be sent there."""
+        # Looking at a path with care takes its time; at a query it takes none.
+        if len(item.target) > MAX_PATH and len(item.target.partition("?")[0]) > MAX_PATH:
+            return _LONG_PATH
         if head.mount and item.target.startswith(head.mount + "/"):
             plain = self._targets.admit(item.target[len(head.mount) :])
             if plain is not None:
@@ -132,6 +134,9 @@ class Vetter:
         if "CONTENT_LENGTH" in fields:
             return _bad_length(fields.pop("CONTENT_LENGTH"), item)
         return None
+
+
+_LONG_PATH = Fault(414, "url-too-long", f"The path of a url has at most {MAX_PATH} bytes; what is longer belongs in its query, or in a body.")
 
 
 def _bad_method(method: str) -> Fault:

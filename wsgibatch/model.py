@@ -116,6 +116,10 @@ Answers: TypeAlias = tuple[SubResponse, ...]
 Done: TypeAlias = tuple[Unit, Answers]
 
 
+MAX_PATH = 8190
+"""Bytes of a path, and of a whole url where the dialect has no other figure: the longest request line that gunicorn can be set to accept."""
+
+
 class Batch(Struct):
     """A decoded batch. A dialect that must remember more for its answer extends this record."""
 
@@ -128,8 +132,8 @@ class Batch(Struct):
     """``stop``: items run one by one, and what stands behind one that fails neither runs nor is answered."""
     methods: frozenset[str] = frozenset()
     """What the dialect knows as methods besides those that are allowed everywhere."""
-    max_target: int = 8190
-    """Bytes of a url; where the dialect has no other figure, those of the longest request line that gunicorn can be set to accept."""
+    max_target: int = MAX_PATH
+    """Bytes of a url."""
 
     def place(self, item: SubRequest, member: str = "") -> str:
         """A JSON Pointer to *item*, or to what was written for a *member* of it, for telling where something is wrong."""

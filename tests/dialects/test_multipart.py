@@ -305,6 +305,17 @@ def test_a_transfer_coding_that_is_none_is_left_out_and_any_other_refused(site: 
     assert (site.seen[0]["body"], "HTTP_TRANSFER_ENCODING" in site.seen[0]) == (b"x", False)
 
 
+def test_a_path_is_no_longer_than_in_any_dialect(site: Site) -> None:
+    body = parts(
+        *[
+            leaf(b"GET " + target + b" HTTP/1.1\r\n\r\n")
+            for target in (b"/" + b"a" * 8189, b"/" + b"a" * 8190, b"/%61" * 2_100, b"/a?" + b"/" * 9_000)
+        ]
+    )
+
+    assert [part.status for part in parts_of(post(site, body))] == [200, 414, 414, 200]
+
+
 def test_a_url_may_be_as_long_as_the_head_of_an_item(site: Site) -> None:
     long = b"/a?" + b"q" * 65_000
 
