@@ -186,7 +186,7 @@ def request_bytes(method: str, target: str, fields: Headers, body: bytes) -> byt
     return "".join(lines).encode("latin-1") + body
 
 
-def response_head(status: int, reason: str, headers: Headers, length: int) -> bytes:
+def response_head(status: int, reason: str, headers: Headers, length: int) -> str:
     """The head of a response, with the blank line behind it, as the content of a part begins.
 
     *headers* are those of an answer that has been validated. Clients search these lines for words in one spelling: the reason is the one that Python
@@ -202,7 +202,7 @@ def response_head(status: int, reason: str, headers: Headers, length: int) -> by
         if lead and not (bare and lead.lower() == "content-type: "):
             lines.append(lead + value)
     lines.append(f"Content-Length: {length}\r\n\r\n")
-    return "\r\n".join(lines).encode("latin-1")
+    return "\r\n".join(lines)
 
 
 _BARE = frozenset({204, 304})

@@ -171,18 +171,14 @@ class MultipartEncoder:
             headers = [*headers, (self._duration, seconds(answer.duration))]
         head = _TYPED_HEAD if leaf.typed else _PLAIN_HEAD
         if content_id:
-            told = ("Content-ID", _responding(content_id) if self._way.responds else content_id)
+            content_id = _responding(content_id) if self._way.responds else content_id
             if leaf.inside:
-                headers = [told, *headers]
+                headers = [("Content-ID", content_id), *headers]
             else:
-                head = f"{head}Content-ID: {told[1]}\r\n"
-        body = answer.body
-        length = len(body) if item.method != "HEAD" else _announced(headers)
-        return b"%b%b%b\r\n" % (
-            f"--{boundary}\r\n{head}\r\n".encode("latin-1"),
-            response_head(answer.status, answer.reason, headers, length),
-            body,
-        )
+                head = f"{head}Content-ID: {content_id}\r\n"
+        length = len(answer.body) if item.method != "HEAD" else _announced(headers)
+        inner = response_head(answer.status, answer.reason, headers, length)
+        return b"%b%b\r\n" % (f"--{boundary}\r\n{head}\r\n{inner}".encode("latin-1"), answer.body)
 
 
 def _announced(headers: Headers) -> int:
