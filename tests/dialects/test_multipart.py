@@ -725,7 +725,7 @@ def decoded(body: bytes, headers: Headers | None = None) -> list[SubRequest]:
 def with_plain_boundaries(body: bytes) -> bytes:
     """*body* with the boundaries numbered that are another for each batch."""
     names: dict[bytes, bytes] = {}
-    for name in re.findall(rb"(?:batch|changeset)_[0-9a-f-]{36}", body):
+    for name in re.findall(rb"(?:batch|changeset)_[0-9a-f]{32}", body):
         names.setdefault(name, b"%b_%d" % (name.split(b"_")[0], 1 + sum(known.startswith(name[:9]) for known in names)))
     for name, plain in names.items():
         body = body.replace(name, plain)

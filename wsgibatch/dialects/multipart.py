@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import groupby
+from secrets import token_hex
 from typing import Literal
-from uuid import uuid4
 
 from msgspec import field
 
@@ -135,7 +135,7 @@ class MultipartEncoder:
 
     def __init__(self, head: Head, batch: MultipartBatch, duration: str | None) -> None:
         self._way, self._told, self._duration = batch.way, batch.told, duration
-        # 122 random bits that nobody is told before the last answer is known: no body can hold them.
+        # 128 random bits that nobody is told before the last answer is known: no body can hold them.
         self._boundary = _boundary("batchresponse")
         self.status = batch.way.status
         # The only parameter, and without quotes: some clients take all that stands behind the sign.
@@ -196,7 +196,7 @@ def _changeset_head(boundary: str) -> str:
 
 
 def _boundary(name: str) -> str:
-    return f"{name}_{uuid4()}"
+    return f"{name}_{token_hex(16)}"
 
 
 def _part(boundary: str, head: str, content: bytes) -> bytes:
@@ -213,9 +213,11 @@ def _responding(content_id: str) -> str:
 
 def _preferred(head: Head, way: Way) -> tuple[Literal["continue", "stop"], str]:
     """What a failure means for the items behind it, and the preference that says so (OData 4.01 Protocol, "Preference continue-on-error")."""
+    if not way.stops:
+        return "continue", ""
     asked = continue_on_error(head)
-    if not way.stops or asked is None:
-        return ("stop" if way.stops else "continue"), ""
+    if asked is None:
+        return "stop", ""
     name, goes_on = asked
     return ("continue" if goes_on else "stop"), f"{name}={str(goes_on).lower()}"
 
