@@ -869,3 +869,35 @@ def test_an_answer_with_a_changeset_that_failed_and_one_that_did_not_is_read(sit
     answer = post(site, body, kind=dict(headers)["Content-Type"], profile=profile, atomic=no_transaction)
 
     assert [read.status for read in MultipartDialect().read(answer.headers, answer.body, requests)] == [409, 409, 200, 200, 200]
+
+
+def failing(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """Answers with the status that the path names."""
+    start_response(f"{environ['PATH_INFO'][1:]} Told", [("Content-Type", "text/plain")])
+    return [environ["PATH_INFO"].encode()]
+
+
+def expected(units: list[list[int]], stops: bool) -> list[int]:
+    """The statuses of items that would answer with those in *units*, of which the longer ones are changesets."""
+    statuses: list[int] = []
+    for unit in units:
+        stopped = stops and any(status >= 400 for status in statuses)
+        failed = next((status for status in unit if status >= 400), None)
+        statuses += [0] * len(unit) if stopped else unit if failed is None else [failed] * len(unit)
+    return statuses
+
+
+@given(
+    st.sampled_from(["google", "aspnet", "odata2", "odata4", "sharepoint"]),
+    st.lists(st.lists(st.sampled_from([200, 201, 207, 404, 500]), min_size=1, max_size=3), min_size=1, max_size=5),
+)
+def test_whatever_is_answered_is_read(profile: Profile, units: list[list[int]]) -> None:
+    drawn = [(status, f"g{place}" if len(unit) > 1 else "") for place, unit in enumerate(units) for status in unit]
+    requests = [SubRequest(index, "PUT", f"/{status}", [], group=group) for index, (status, group) in enumerate(drawn)]
+    headers, body = MultipartDialect().write(requests)
+
+    answer = post(failing, body, kind=dict(headers)["Content-Type"], profile=profile, atomic=no_transaction)
+
+    read = MultipartDialect().read(answer.headers, answer.body, requests)
+    assert [found.status for found in read] == expected(units, PROFILES[profile].stops)
+    assert all(found.body == f"/{found.status}".encode() for found in read if found.status)
