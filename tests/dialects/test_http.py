@@ -1,4 +1,5 @@
 import http.client
+import http.server
 import io
 
 import pytest
@@ -534,6 +535,22 @@ targets = st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E, blacklis
 @given(tokens, targets, fields, bodies)
 def test_a_request_is_read_as_it_was_written(method: str, target: str, headers: Headers, body: bytes) -> None:
     assert request(request_bytes(method, target, headers, body)) == (method, target, headers, body)
+
+
+@given(tokens, targets, fields, bodies)
+def test_a_request_reads_alike_for_http_server(method: str, target: str, headers: Headers, body: bytes) -> None:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def __init__(self, stream: io.BytesIO) -> None:
+            self.rfile, self.raw_requestline = stream, stream.readline()
+
+    headers = [(name, value) for name, value in headers if name.lower() not in ("connection", "expect") and value.isascii()]
+    written = request_bytes(method, target, headers, body)
+    handler = Handler(io.BytesIO(written))
+
+    assert handler.parse_request()
+    read = (handler.command, handler.path, [field for field in handler.headers.items() if field[0] != "Content-Length"], handler.rfile.read())
+    # Many slashes at the start of a path are one for it.
+    assert request(written) == (read[0], target if target.startswith("//") else read[1], *read[2:])
 
 
 @given(st.integers(200, 599), fields, bodies)
