@@ -12,6 +12,7 @@ import pytest
 from tests.gateway import environ_of
 from wsgibatch import Settings, SubRequest, SubResponse
 from wsgibatch._caller import Caller
+from wsgibatch._limits import Limits
 from wsgibatch.dialects.django import DjangoDialect
 
 StartResponse = Callable[..., Any]
@@ -20,7 +21,7 @@ PLAIN = [("Content-Type", "text/plain")]
 
 def asked(app: Any, item: SubRequest | None = None, outer: dict[str, Any] | None = None, **settings: Any) -> SubResponse:
     """The answer of *app* to one item."""
-    caller = Caller(app, outer or environ_of(), DjangoDialect(), Settings(**settings), concurrent=False, received=perf_counter())
+    caller = Caller(app, outer or environ_of(), DjangoDialect(), Settings(**settings), Limits(), concurrent=False, received=perf_counter())
     [answer] = caller.call((item or got("/a"),))
     return answer
 
@@ -71,7 +72,7 @@ def test_every_item_has_an_environ_of_its_own() -> None:
         start_response("200 OK", list(PLAIN))
         return []
 
-    caller = Caller(app, environ_of(), DjangoDialect(), Settings(), concurrent=False, received=perf_counter())
+    caller = Caller(app, environ_of(), DjangoDialect(), Settings(), Limits(), concurrent=False, received=perf_counter())
 
     assert [caller.call((got("/a"),))[0].status for _ in range(3)] == [200, 200, 200]
     assert len({id(environ) for environ in seen}) == 3
@@ -535,7 +536,7 @@ def raising_in(place: str, error: BaseException) -> Any:
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 @pytest.mark.parametrize("place", ["call", "write", "body"])
 def test_whatever_an_app_raises_fails_its_own_item_alone(place: str, error: BaseException) -> None:
-    caller = Caller(raising_in(place, error), environ_of(), DjangoDialect(), Settings(), concurrent=False, received=perf_counter())
+    caller = Caller(raising_in(place, error), environ_of(), DjangoDialect(), Settings(), Limits(), concurrent=False, received=perf_counter())
 
     [failed] = caller.call((got("/a"),))
     [after] = caller.call((got("/b"),))
@@ -550,7 +551,7 @@ def test_whatever_an_app_raises_fails_its_own_item_alone(place: str, error: Base
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_an_answer_that_cannot_be_closed_fails_nothing_but_itself(error: BaseException) -> None:
-    caller = Caller(raising_in("close", error), environ_of(), DjangoDialect(), Settings(), concurrent=False, received=perf_counter())
+    caller = Caller(raising_in("close", error), environ_of(), DjangoDialect(), Settings(), Limits(), concurrent=False, received=perf_counter())
 
     [failed] = caller.call((got("/a"),))
     [after] = caller.call((got("/b"),))
@@ -656,7 +657,7 @@ def test_items_behind_one_that_a_signal_of_the_server_ended_are_not_started(abor
         start_response("200 OK", list(PLAIN))
         return [b"x"]
 
-    caller = Caller(app, environ_of(), DjangoDialect(), Settings(), concurrent=False, received=perf_counter())
+    caller = Caller(app, environ_of(), DjangoDialect(), Settings(), Limits(), concurrent=False, received=perf_counter())
 
     statuses = [caller.call((got(path),))[0].status for path in ("/a", "/slow", "/b", "/c")]
 
@@ -665,7 +666,7 @@ def test_items_behind_one_that_a_signal_of_the_server_ended_are_not_started(abor
 
 
 def test_items_behind_one_that_exits_by_itself_are_started() -> None:
-    caller = Caller(raising_in("call", SystemExit(1)), environ_of(), DjangoDialect(), Settings(), concurrent=False, received=perf_counter())
+    caller = Caller(raising_in("call", SystemExit(1)), environ_of(), DjangoDialect(), Settings(), Limits(), concurrent=False, received=perf_counter())
 
     assert [caller.call((got(path),))[0].status for path in ("/a", "/b")] == [500, 200]
 
@@ -745,7 +746,7 @@ def test_a_unit_of_several_items_is_answered_in_its_order() -> None:
         start_response("200 OK", list(PLAIN))
         return [environ["PATH_INFO"].encode()]
 
-    caller = Caller(app, environ_of(), DjangoDialect(), Settings(), concurrent=False, received=perf_counter())
+    caller = Caller(app, environ_of(), DjangoDialect(), Settings(), Limits(), concurrent=False, received=perf_counter())
 
     assert [answer.body for answer in caller.call(tuple(got(f"/{index}") for index in range(5)))] == [b"/0", b"/1", b"/2", b"/3", b"/4"]
 

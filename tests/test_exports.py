@@ -18,6 +18,7 @@ def test_the_promised_names_are_these() -> None:
         "Head",
         "LengthRequired",
         "NestedBatch",
+        "Overloaded",
         "Settings",
         "SubRequest",
         "SubResponse",

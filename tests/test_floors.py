@@ -13,12 +13,12 @@ MODULES = sorted(path.relative_to(ROOT).with_suffix("").as_posix() for path in R
 
 FLOORS = (
     {"model", "errors", "_grammar"},
-    {"_lookup", "_paths"},
+    {"_limits", "_lookup", "_paths"},
     {"settings"},
     {"protocols"},
-    {"_bind", "_inherit", "_log", "_plan", "_run", "_target", "_timing", "_vet", "dialects", "executors", "stores"},
+    {"_answer", "_bind", "_inherit", "_log", "_plan", "_run", "_target", "_timing", "_vet", "dialects", "executors", "stores"},
     {"_claims", "_exchange", "tags"},
-    {"_answer", "_caller", "_linked", "clients", "idempotency", "wsgi"},
+    {"_caller", "_drive", "_linked", "clients", "idempotency", "wsgi"},
     {"integrations"},
     {"demo"},
     {"cli", "__main__"},

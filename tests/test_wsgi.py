@@ -616,11 +616,14 @@ class Broken:
     """An executor whose lanes break."""
 
     concurrent = False
+    can_leave = False
+    left = 0
+    app = None
 
     def __init__(self) -> None:
         self.lane = Lane()
 
-    def open(self, call: object) -> Lane:
+    def open(self, work: object, limits: object) -> Lane:
         return self.lane
 
     def close(self) -> None:

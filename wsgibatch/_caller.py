@@ -8,11 +8,12 @@ import traceback
 from collections.abc import Callable, Iterable
 from copy import copy
 from io import BytesIO
-from time import perf_counter
+from time import monotonic, perf_counter
 from typing import Any
 
 from ._answer import CRASHED, InvalidAnswer, Response, validated
-from ._inherit import MARK, URI_KEYS, template
+from ._inherit import DEADLINE, MARK, URI_KEYS, template
+from ._limits import Limits, Ticket
 from ._log import log_failure
 from ._vet import answer_in_place
 from .model import Answers, Fault, SubRequest, SubResponse, Unit
@@ -21,6 +22,8 @@ from .settings import Settings
 
 WSGIApp = Callable[..., Iterable[bytes]]
 
+_LATE = Fault(504, "timed-out", "This request was not answered in time. It may still be running.")
+_UNSTARTED = Fault(504, "not-started", "Not run: the time of the batch was up, or a request that had to end first did not.")
 _ENDING = Fault(503, "interrupted", "The server was interrupted before this request was started.")
 
 # Clients announce a body of no bytes with these methods only (RFC 9110, section 8.6).
@@ -30,25 +33,37 @@ _ANNOUNCED = frozenset({"POST", "PUT", "PATCH"})
 class Caller:
     """Calls an app for units of one batch, from any thread."""
 
-    def __init__(self, app: WSGIApp, environ: dict[str, Any], dialect: Dialect, settings: Settings, concurrent: bool, received: float) -> None:
+    def __init__(
+        self, app: WSGIApp, environ: dict[str, Any], dialect: Dialect, settings: Settings, limits: Limits, concurrent: bool, received: float
+    ) -> None:
         """
         :param environ: of the batch request.
         :param concurrent: may items run at the same time?
         :param received: when the batch came, on the clock of :func:`time.perf_counter`.
         """
-        self._app, self._dialect, self._received = app, dialect, received
+        self._app, self._dialect, self._limits, self._received = app, dialect, limits, received
         # It is cheaper to replace what is there than to add to it.
         replaced = {"REQUEST_METHOD": "", "PATH_INFO": "", "QUERY_STRING": "", "wsgi.input": None, MARK: 0}
         self._template = template(environ, settings, concurrent) | replaced
         self._uri_keys = tuple(key for key in URI_KEYS if key in environ)
         self._before, self._after = settings.before_item, settings.after_item
         self._limit = settings.max_response
+        self._timed = limits.end(0.0) is not None
 
-    def call(self, unit: Unit) -> Answers:
-        """Every item of *unit*, in order. Nothing is raised."""
+    def call(self, unit: Unit, ticket: Ticket | None = None) -> Answers:
         if len(unit) == 1:
             return (self.answer(unit[0]),)
         return tuple(map(self.answer, unit))
+
+    def late(self, ticket: Ticket) -> Answers:
+        running = monotonic() - ticket.started
+        answers = tuple(self.in_place(_LATE) for _ in ticket.unit)
+        for answer in answers:
+            answer.started, answer.duration = answer.started - running, running
+        return answers
+
+    def unstarted(self, unit: Unit) -> Answers:
+        return tuple(self.in_place(_UNSTARTED) for _ in unit)
 
     def in_place(self, fault: Fault) -> SubResponse:
         """The answer to an item that turns out now not to reach the app."""
@@ -113,6 +128,8 @@ class Caller:
             environ["CONTENT_LENGTH"] = str(len(body))
         for key in self._uri_keys:
             environ[key] = item.target
+        if self._timed:
+            environ[DEADLINE] = self._limits.end(monotonic())
         if item.fields:
             environ |= item.fields
         return environ

@@ -18,13 +18,15 @@ from ._run import LinkedRun, Run
 from ._target import BatchPaths
 from ._timing import BATCH_DURATION, SHOWN, timing_headers
 from ._vet import Vetter, vet_head
-from .errors import BatchRejected, ConfigError
+from .errors import BatchRejected, ConfigError, Overloaded
 from .model import Batch, Done, Head, Headers, Unit
 from .protocols import Atomic, Dialect, Executor, Recogniser
 from .settings import Settings
 
 WINDOW = 256
 """Units that may be ahead of the answers written: enough for any pool, and what bounds the answers held twice."""
+AHEAD = 2
+"""The same for each worker of a batch that is streamed, since those answers are held in memory for nothing else."""
 
 
 class Read(Struct):
@@ -40,6 +42,8 @@ class Start(Struct):
     headers: Headers
     dialect: Dialect | None = None
     batch: Batch | None = None
+    streamed: bool = False
+    """Is each piece of the body sent as soon as there is one?"""
 
 
 class Spawn(Struct):
@@ -80,10 +84,24 @@ class Endpoint:
         self.executor: Executor = _object("executor", executors, settings.executor, settings)
         self.atomic = _atomic(settings.atomic)
         self.vet = Vetter(settings, self.paths)
+        _check_executor(settings, self.executor)
 
     def max_body(self, head: Head) -> int:
         """Bytes that a batch may have."""
         return self.recogniser.max_body(head) if self.settings.max_body is None else self.settings.max_body
+
+
+def _check_executor(settings: Settings, executor: Executor) -> None:
+    """Do the settings and the executor go together?
+
+    :raises ConfigError: when one needs what the other cannot do.
+    """
+    if settings.timeout is not None and not executor.can_leave:
+        raise ConfigError(
+            f"timeout: the executor {settings.executor!r} cannot leave a call behind; 'threads' can, and a deadline needs no such thing"
+        )
+    if executor.app is not None and settings.atomic is not None:
+        raise ConfigError(f"atomic: the executor {settings.executor!r} runs items where no transaction can hold them together")
 
 
 def _atomic(setting: Any) -> Atomic | Literal["stop"] | None:
@@ -108,7 +126,7 @@ def _atomic(setting: Any) -> Atomic | Literal["stop"] | None:
 
 _PARTS = {
     "dialect": ("choose", "refusal", "media_types", "loose_types", "max_body"),
-    "executor": ("open", "close", "concurrent"),
+    "executor": ("open", "close", "concurrent", "can_leave", "left", "app"),
 }
 """What an object must have to be taken for either; the seams are in ``protocols``."""
 
@@ -137,6 +155,7 @@ def exchange(head: Head, endpoint: Endpoint) -> Generator[Effect, Any, None]:
     recogniser: Recogniser = endpoint.recogniser
     try:
         vet_head(head, recogniser)
+        _admit(endpoint)
         body = yield Read(endpoint.max_body(head))
         recogniser = dialect = recogniser.choose(head, body, endpoint.settings)
         batch = dialect.decode(head, body, endpoint.settings)
@@ -146,18 +165,20 @@ def exchange(head: Head, endpoint: Endpoint) -> Generator[Effect, Any, None]:
         # The last place where a batch can be refused.
         log_refusal(head, error)
         status, headers, document = recogniser.refusal(head, error)
-        yield Start(status, headers)
+        yield Start(status, [*headers, *error.headers()])
         yield [document]
         return
-    run = Run(plan) if plan.links is None else LinkedRun(plan, plan.links)
     encoder = dialect.encoder(head, batch, endpoint.settings)
+    streamed = endpoint.settings.stream or not encoder.ordered
+    run = Run(plan, encoder.ordered) if plan.links is None else LinkedRun(plan, plan.links, encoder.ordered, streamed)
+    window = AHEAD * endpoint.settings.workers if streamed else WINDOW
     tally = Tally()
     reported = 0
-    yield Start(encoder.status, encoder.headers, dialect, batch)
+    yield Start(encoder.status, encoder.headers, dialect, batch, streamed)
     while True:
         # Draining opens the window, so it comes before asking what is ready.
         done = run.drain()
-        units = run.ready(WINDOW)
+        units = run.ready(window)
         if units:
             yield Spawn(units)
         if done:
@@ -174,6 +195,16 @@ def exchange(head: Head, endpoint: Endpoint) -> Generator[Effect, Any, None]:
     log_batch(head, len(batch.items), tally.failed, total)
     if endpoint.settings.durations:
         yield Finish(timing_headers(endpoint.settings.duration_header or BATCH_DURATION, total, tally.times))
+
+
+def _admit(endpoint: Endpoint) -> None:
+    """Is there room for another batch?
+
+    :raises Overloaded: while as many calls are left behind as may be.
+    """
+    settings = endpoint.settings
+    if (settings.timeout or settings.deadline) and endpoint.executor.left >= settings.max_abandoned:
+        raise Overloaded(endpoint.executor.left, settings.timeout or settings.deadline or 0)
 
 
 PORTION = 64 << 10

@@ -13,6 +13,8 @@ from .settings import Settings
 
 MARK = "wsgibatch.item"
 """The environ key that tells an item, and its index, to whoever cares."""
+DEADLINE = "wsgibatch.deadline"
+"""The environ key of the moment from which on an item is late, on the clock of :func:`time.monotonic`."""
 GROUP = "wsgibatch.group"
 """The environ key of the atomic group that an item belongs to, while it runs."""
 
@@ -126,7 +128,7 @@ def template(environ: dict[str, Any], settings: Settings, concurrent: bool) -> d
         inherited = _inherited.get(key)
         if _learnt(key) if inherited is None else inherited:
             made[key] = value
-    if made.get("HTTP_ACCEPT", "").startswith("multipart/"):
+    if made.get("HTTP_ACCEPT", "").startswith("multipart/") or "x-ndjson" in made.get("HTTP_ACCEPT", ""):
         # It asks for the form of the batch's own answer.
         del made["HTTP_ACCEPT"]
     for key in _named_by_connection(environ["HTTP_CONNECTION"], settings) if "HTTP_CONNECTION" in environ else ():

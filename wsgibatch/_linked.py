@@ -12,6 +12,7 @@ from ._answer import CRASHED
 from ._bind import Binder
 from ._caller import Caller, WSGIApp
 from ._inherit import GROUP
+from ._limits import Ticket
 from ._log import log_broken, log_failure, log_group, log_hook
 from .model import Answers, Batch, Edge, Fault, Group, Late, SubRequest, SubResponse, Unit
 from .protocols import Atomic
@@ -43,22 +44,36 @@ class _MemberFailed(Exception):
     """Leaves a transaction so that it is rolled back."""
 
 
+def _go_on(awaited: bool) -> None:
+    """Leave the transaction of a group that nobody waits for any more."""
+    if not awaited:
+        raise _MemberFailed
+
+
 class LinkedCaller:
     """Runs the units of one batch, from any thread."""
 
     def __init__(self, caller: Caller, batch: Batch, binder: Binder, atomic: Atomic | Literal["stop"] | None) -> None:
         self._caller, self._items, self._binder, self._atomic = caller, batch.items, binder, atomic
         self._succeeded: set[int] = set()
+        self._left: set[int] = set()
 
-    def call(self, unit: Unit) -> Answers:
-        """Every item of *unit*, in order. Nothing is raised."""
+    def call(self, unit: Unit, ticket: Ticket | None = None) -> Answers:
         if not unit[0].group or (len(unit) == 1 and not callable(self._atomic)):
             return (self._member(unit[0]),)
-        answers = self._group(unit)
+        answers = self._group(unit, ticket)
         # The outcome of a group is that of all its members.
         if not all(200 <= answer.status < 300 for answer in answers):
             self._succeeded.difference_update(item.index for item in unit)
         return answers
+
+    def late(self, ticket: Ticket) -> Answers:
+        # Whatever its worker brings later, nothing may build on it.
+        self._left.update(item.index for item in ticket.unit)
+        return self._caller.late(ticket)
+
+    def unstarted(self, unit: Unit) -> Answers:
+        return self._caller.unstarted(unit)
 
     def _member(self, item: SubRequest) -> SubResponse:
         """One item, if what it waits for has ended as it has to."""
@@ -87,19 +102,22 @@ class LinkedCaller:
 
     def _unmet(self, edges: tuple[Edge, ...] | list[Edge]) -> Fault | None:
         for edge in edges:
+            if edge.index in self._left:
+                name = _name(self._items[edge.index])
+                return Fault(424, "dependency-failed", f"Not run, since request {name} may still be running.", (("failed_item", name),))
             outcome = "succeeded" if edge.index in self._succeeded else "failed"
             if edge.when not in (outcome, "ended"):
                 name = _name(self._items[edge.index])
                 return Fault(424, "dependency-failed", f"Not run, since request {name} has not {edge.when}.", (("failed_item", name),))
         return None
 
-    def _group(self, unit: Unit) -> Answers:
+    def _group(self, unit: Unit, ticket: Ticket | None) -> Answers:
         if self._atomic is None:
             return tuple(self._caller.in_place(_UNSUPPORTED) for _ in unit)
         doomed = self._doomed(unit)
         if doomed is not None:
             return self._rolled_back(unit, [], *doomed)
-        return self._in_order(unit) if self._atomic == "stop" else self._transaction(unit, self._atomic)
+        return self._in_order(unit, ticket) if self._atomic == "stop" else self._transaction(unit, self._atomic, ticket)
 
     def _doomed(self, unit: Unit) -> tuple[int, SubResponse] | None:
         """The member, and its answer, for which a group need not be begun: it is refused, or waits in vain for what is outside."""
@@ -112,17 +130,17 @@ class LinkedCaller:
                 return place, self._caller.in_place(fault)
         return None
 
-    def _in_order(self, unit: Unit) -> Answers:
+    def _in_order(self, unit: Unit, ticket: Ticket | None) -> Answers:
         """A group of which nothing is undone, up to its first failure."""
         answers: list[SubResponse] = []
         for item in unit:
             answers.append(self._member(item))
-            if answers[-1].status >= 400:
+            if answers[-1].status >= 400 or (ticket is not None and not ticket.proceed()):
                 break
         fault = self._because(unit[len(answers) - 1], "group-stopped", "Not run")
         return (*answers, *(self._caller.in_place(fault) for _ in unit[len(answers) :]))
 
-    def _transaction(self, unit: Unit, atomic: Atomic) -> Answers:
+    def _transaction(self, unit: Unit, atomic: Atomic, ticket: Ticket | None) -> Answers:
         """A group in a transaction that *atomic* makes."""
         group = Group()
         answers: list[SubResponse] = []
@@ -131,7 +149,10 @@ class LinkedCaller:
             with atomic() as entered:
                 group, stage = _checked(entered), "run"
                 for item in unit:
+                    _go_on(ticket is None or ticket.proceed())
                     self._in_transaction(item, group, answers)
+                # From here on it is too late to be late.
+                _go_on(ticket is None or ticket.claim())
                 stage = "commit"
             # One that swallows the exception of a member has left the loop too early to get here with "commit".
             stage = "end" if stage == "commit" else stage
@@ -147,6 +168,8 @@ class LinkedCaller:
         match stage:
             case "end":
                 return tuple(answers)
+            case "run" if ticket is not None and not ticket.claim():
+                return self._caller.unstarted(unit)
             case "run":
                 culprit = answers[-1] if answers[-1].status >= 400 else self._caller.in_place(_FAILED)
                 return self._rolled_back(unit, answers, len(answers) - 1, culprit)

@@ -10,11 +10,8 @@ from itertools import groupby
 from msgspec import Struct
 
 from .errors import BadBatch, DependencyCycle
-from .model import Batch, SubRequest, Unit
+from .model import SAFE, Batch, SubRequest, Unit
 from .settings import Settings
-
-SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-"""Methods that only read (RFC 9110, section 9.2.1)."""
 
 
 class Links(Struct):
@@ -38,6 +35,8 @@ class Plan(Struct):
     units: list[Unit]
     alone: list[bool]
     links: Links | None = None
+    echoes: dict[int, list[int]] = {}
+    """The units that are not run, since they ask for the same as the one at this place, and are answered with it."""
 
 
 def make_plan(batch: Batch, settings: Settings, concurrent: bool) -> Plan:
@@ -47,7 +46,7 @@ def make_plan(batch: Batch, settings: Settings, concurrent: bool) -> Plan:
     """
     if not batch.linked:
         units: list[Unit] = [(item,) for item in batch.items]
-        return Plan(units, _alone(units, settings, concurrent))
+        return Plan(units, _alone(units, settings, concurrent), None, _echoes(batch, units) if settings.coalesce else {})
     units = _units(batch)
     places = [place for place, unit in enumerate(units) for _ in unit] if len(units) < len(batch.items) else list(range(len(units)))
     needs = _needs(batch, units, places)
@@ -57,7 +56,8 @@ def make_plan(batch: Batch, settings: Settings, concurrent: bool) -> Plan:
         # They are run in this sequence one by one, so none is reached before what it waits for.
         needs = [[] for _ in units]
     alone = [True] * len(units) if stops else _alone(units, settings, concurrent)
-    return Plan(units, alone, Links(places, sequence, [*map(len, needs)], _turned(needs), stops))
+    echoes = _echoes(batch, units) if settings.coalesce and not stops else {}
+    return Plan(units, alone, Links(places, sequence, [*map(len, needs)], _turned(needs), stops), echoes)
 
 
 def _alone(units: list[Unit], settings: Settings, concurrent: bool) -> list[bool]:
@@ -66,6 +66,23 @@ def _alone(units: list[Unit], settings: Settings, concurrent: bool) -> list[bool
     if settings.order == "sequential":
         return [True] * len(units)
     return [unit[0].method not in SAFE if len(unit) == 1 else any(item.method not in SAFE for item in unit) for unit in units]
+
+
+def _echoes(batch: Batch, units: list[Unit]) -> dict[int, list[int]]:
+    """The safe units that ask for the same as one before them, with nothing between the two that could change the answer."""
+    needed = {edge.index for item in batch.items for edge in item.after}
+    echoes: dict[int, list[int]] = {}
+    first: dict[object, int] = {}
+    for place, unit in enumerate(units):
+        item = unit[0]
+        if any(item.method not in SAFE for item in unit):
+            first.clear()
+        elif len(unit) == 1 and item.refusal is None and item.late is None and not (item.after or item.group or item.index in needed):
+            asked = (item.method, item.target, item.body, frozenset(item.fields.items()))
+            leader = first.setdefault(asked, place)
+            if leader != place:
+                echoes.setdefault(leader, []).append(place)
+    return echoes
 
 
 def _units(batch: Batch) -> list[Unit]:

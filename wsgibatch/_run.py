@@ -12,12 +12,18 @@ from .model import Answers, Done, Unit
 
 
 class Run:
-    """One batch on its way from a plan to answers."""
+    """One batch on its way from a plan to answers.
 
-    def __init__(self, plan: Plan) -> None:
-        self._units, self._alone = plan.units, plan.alone
+    :param ordered: are they handed out in the order of the batch, rather than as they come?
+    """
+
+    def __init__(self, plan: Plan, ordered: bool = True) -> None:
+        self._units, self._alone, self._echoes = plan.units, plan.alone, plan.echoes
         # A refused item is answered before anything starts.
         self._answers: list[Answers | None] = [None if unit[0].refusal is None else (unit[0].refusal,) for unit in plan.units]
+        self._silent = {echo for echoes in plan.echoes.values() for echo in echoes}
+        self._fresh = None if ordered else [place for place, answered in enumerate(self._answers) if answered is not None]
+        """Where the order is not kept, the places of what is done and has not been handed out."""
         self._started = 0
         self._running = 0
         self._drained = 0
@@ -31,36 +37,44 @@ class Run:
     def ready(self, window: int) -> list[Unit]:
         """The units to start now, at most *window* of them ahead of what is drained."""
         ready: list[Unit] = []
-        units, alone, answers = self._units, self._alone, self._answers
-        start, end = max(self._started, self._drained), min(len(units), self._drained + window)
+        units, alone, answers, silent = self._units, self._alone, self._answers, self._silent
+        start = max(self._started, self._drained) if self._fresh is None else self._started
+        end = min(len(units), self._drained + window)
         if not alone:
-            ready = [units[position] for position in range(start, end) if answers[position] is None]
+            ready = [units[place] for place in range(start, end) if answers[place] is None and place not in silent]
             self._started = max(start, end)
             self._running += len(ready)
             return ready
-        for position in range(start, end):
-            if answers[position] is None:
-                if self._barrier or (alone[position] and self._running):
+        for place in range(start, end):
+            if answers[place] is None and place not in silent:
+                if self._barrier or (alone[place] and self._running):
                     break
-                ready.append(units[position])
+                ready.append(units[place])
                 self._running += 1
-                self._barrier = alone[position]
-            self._started = position + 1
+                self._barrier = alone[place]
+            self._started = place + 1
         return ready
 
     def take(self, done: Iterable[Done]) -> None:
         """These units are done."""
-        answers = self._answers
+        answers, echoes = self._answers, self._echoes
         count = 0
         for unit, answered in done:
-            answers[unit[0].index] = answered
+            place = unit[0].index
+            answers[place] = answered
             count += 1
+            if echoes:
+                self._echo(place, answered)
+            if self._fresh is not None:
+                self._fresh.append(place)
         self._running -= count
         if not self._running:
             self._barrier = False
 
     def drain(self) -> list[Done]:
         """The units that can be written now, each handed out once."""
+        if self._fresh is not None:
+            return self._drain_fresh(self._fresh)
         answers, start = self._answers, self._drained
         end = start
         while end < len(answers) and answers[end] is not None:
@@ -73,16 +87,35 @@ class Run:
         self._drained = end
         return drained
 
+    def _drain_fresh(self, places: list[int]) -> list[Done]:
+        drained = [(self._units[place], self._answers[place] or ()) for place in places]
+        for place in places:
+            self._answers[place] = ()
+        self._drained += len(places)
+        self._fresh = []
+        return drained
+
+    def _echo(self, place: int, answered: Answers) -> None:
+        """The answer at *place* is that of all its equals."""
+        for echo in self._echoes.get(place, ()):
+            self._answers[echo] = answered
+            if self._fresh is not None:
+                self._fresh.append(echo)
+
 
 BURST_SECONDS, BURST_BYTES = 0.001, 64 << 10
 """Time in the app, and bytes of answers, after which a chain of units hands out what it has; as lanes report."""
 
 
 class LinkedRun(Run):
-    """The same for units that wait for each other."""
+    """The same for units that wait for each other.
 
-    def __init__(self, plan: Plan, links: Links) -> None:
-        super().__init__(plan)
+    :param prompt: is everything handed out at once, whatever it costs?
+    """
+
+    def __init__(self, plan: Plan, links: Links, ordered: bool = True, prompt: bool = False) -> None:
+        super().__init__(plan, ordered)
+        self._prompt = prompt
         self._places, self._sequence, self._stops = links.places, links.sequence, links.stops
         self._waits, self._dependants = links.waits, links.dependants
         # The next to be written may stand anywhere in a sequence that is not the batch's own, so there is no window on one.
@@ -100,6 +133,8 @@ class LinkedRun(Run):
         if self._stops:
             first = next((turn for turn, place in enumerate(self._sequence) if _refused(self._units[place])), len(self._units))
             self._leave_out(first + 1)
+        if self._fresh is not None:
+            self._fresh = [place for place, answered in enumerate(self._answers) if answered is not None]
 
     def ready(self, window: int) -> list[Unit]:
         """As :meth:`Run.ready`. What still has to wait is passed by, and started once all that it waits for is done."""
@@ -108,7 +143,7 @@ class LinkedRun(Run):
         end = min(len(sequence), self._drained + window) if self._straight else len(sequence)
         while self._next < end and not self._barrier:
             place = sequence[self._next]
-            if not _refused(units[place]):
+            if not _refused(units[place]) and place not in self._silent:
                 if alone and alone[place]:
                     if self._running or self._held:
                         break
@@ -130,6 +165,10 @@ class LinkedRun(Run):
                 self._spent += answer.duration
                 self._size += len(answer.body)
             self._running -= 1
+            if self._fresh is not None:
+                self._fresh.append(place)
+            if self._echoes:
+                self._echo(place, answered)
             if dependants[place]:
                 self._settle(place)
             if self._stops and any(answer.status >= 400 for answer in answered):
@@ -140,7 +179,7 @@ class LinkedRun(Run):
     def drain(self) -> list[Done]:
         """As :meth:`Run.drain`, without the units that are left out."""
         # One by one the answers to a chain of short units would cost more to write than to get.
-        if self._released and self._spent < BURST_SECONDS and self._size < BURST_BYTES:
+        if self._released and not self._prompt and self._spent < BURST_SECONDS and self._size < BURST_BYTES:
             return []
         self._spent, self._size = 0.0, 0
         drained = super().drain()
@@ -160,6 +199,8 @@ class LinkedRun(Run):
         """Neither run nor answer what comes from *turn* on in the sequence."""
         for place in self._sequence[turn:]:
             self._answers[place] = ()
+        if self._fresh is not None:
+            self._fresh += self._sequence[turn:]
         del self._sequence[turn:]
 
 

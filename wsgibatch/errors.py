@@ -15,11 +15,13 @@
         TooLarge             413        bytes
         TooManyItems         413        sub-requests
         UnknownMediaType     415
+        Overloaded           503
 
 An exception means that the batch did not happen; a status means that an item failed. So no exception of this tree ever speaks of one item, and
 what fails while items run is never an exception.
 """
 
+import math
 from typing import ClassVar
 
 
@@ -49,6 +51,10 @@ class BatchRejected(WSGIBatchError):
     def members(self) -> dict[str, object]:
         """Further members of the problem document (RFC 9457, section 3.2)."""
         return {"pointer": self.pointer} if self.pointer else {}
+
+    def headers(self) -> list[tuple[str, str]]:
+        """Further headers of the answer."""
+        return []
 
 
 class BadBatch(BatchRejected):
@@ -126,3 +132,21 @@ class UnknownMediaType(BatchRejected):
 
     status = 415
     code = "unknown-media-type"
+
+
+class Overloaded(BatchRejected):
+    """Too many calls that took too long are still running.
+
+    :param left: how many.
+    :param limit: seconds that one of them had.
+    """
+
+    status = 503
+    code = "overloaded"
+
+    def __init__(self, left: int, limit: float) -> None:
+        super().__init__(f"{left} requests of earlier batches took too long, and are still running: try again later.")
+        self._limit = limit
+
+    def headers(self) -> list[tuple[str, str]]:
+        return [("Retry-After", str(math.ceil(self._limit)))]

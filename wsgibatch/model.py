@@ -18,6 +18,10 @@ Headers: TypeAlias = list[tuple[str, str]]
 Kind: TypeAlias = Literal["json", "text", "binary"]
 
 
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that only read (RFC 9110, section 9.2.1)."""
+
+
 class Fault(NamedTuple):
     """Why an item is answered without running."""
 
@@ -159,6 +163,8 @@ class Head(Struct):
     headers: Mapping[str, str] = {}
     """All headers, found without regard to case."""
     content_encoding: str = ""
+    lines: bool = False
+    """Does the client ask for an answer in lines, as ``application/x-ndjson``?"""
     item: int | None = None
     """The index of the item that this request is, when it is itself an item of a batch."""
     cookies: bool = False

@@ -4,10 +4,11 @@ A *dialect* is a wire format of batches, an *executor* decides where and when un
 ``dialects`` and ``executors``, found by their name; objects of your own that fit the protocol are taken as well.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
+from ._limits import Limits, Ticket
 from .errors import BatchRejected
 from .model import Answers, Batch, Done, Fault, Group, Head, Headers, SubRequest, SubResponse, Unit
 from .settings import Settings
@@ -28,9 +29,11 @@ class Encoder(Protocol):
 
     status: int
     headers: Headers
+    ordered: bool
+    """Does it take units in the order of the batch? Otherwise as they are done."""
 
     def units(self, done: list[Done]) -> bytes:
-        """The next piece of the body, for a burst of units. Each unit comes once, in the order of the batch, and whole."""
+        """The next piece of the body, for a burst of units. Each unit comes once, and whole."""
 
     def end(self) -> bytes:
         """The last piece of the body."""
@@ -94,8 +97,20 @@ class Dialect(Recogniser, Protocol):
         """
 
 
-Call = Callable[[Unit], Answers]
-"""Runs a unit through the app and answers for every item of it. It never raises."""
+class Work(Protocol):
+    """What the units of one batch are run by, from any thread. Nothing in it raises: there is an answer for every item of a unit."""
+
+    def call(self, unit: Unit, ticket: Ticket | None = None) -> Answers:
+        """Run *unit* through the app.
+
+        :param ticket: of a unit that may be left behind while it runs.
+        """
+
+    def late(self, ticket: Ticket) -> Answers:
+        """The answers in place of those of a unit that has just been left behind."""
+
+    def unstarted(self, unit: Unit) -> Answers:
+        """The answers to a unit that will not be run, since time is up."""
 
 
 class Lane(Protocol):
@@ -105,7 +120,12 @@ class Lane(Protocol):
         """Have *units* run, started in this order. Never blocks."""
 
     def wait(self) -> list[Done]:
-        """At least one finished unit; a burst of them where they are short, of about a millisecond or 64 KiB."""
+        """At least one unit that is done: a burst of them where they are short, of about a millisecond or 64 KiB; one that is late, or will not be
+        started any more, is done as well.
+        """
+
+    def ready(self) -> bool:
+        """Would :meth:`wait` have something to give at once?"""
 
     def close(self) -> None:
         """Forget what has not started."""
@@ -116,8 +136,18 @@ class Executor(Protocol):
 
     concurrent: bool
     """Can units run at the same time?"""
+    can_leave: bool
+    """Can a call be left behind when its time is up?"""
 
-    def open(self, call: Call) -> Lane:
+    @property
+    def app(self) -> Callable[..., Iterable[bytes]] | None:
+        """The WSGI app that stands in the place of the wrapped one, where items are answered elsewhere."""
+
+    @property
+    def left(self) -> int:
+        """Calls that were left behind in this process, and have not ended."""
+
+    def open(self, work: Work, limits: Limits) -> Lane:
         """A lane for one batch."""
 
     def close(self) -> None:

@@ -28,6 +28,8 @@ Words: TypeAlias = tuple[str, ...]
 # A read of one byte more has to be possible.
 Bytes: TypeAlias = Annotated[int, Meta(ge=1, le=(1 << 62) - 1)]
 Count: TypeAlias = Annotated[int, Meta(ge=1)]
+# A day is longer than anybody waits; a clock overflows far beyond it.
+Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=86400)]
 
 _TAKEN = frozenset(
     {"cache-control", "connection", "content-encoding", "content-length", "content-type", "date", "keep-alive", "location"}
@@ -36,7 +38,7 @@ _TAKEN = frozenset(
 """Headers of an answer that a duration cannot stand in."""
 _COMPUTED = frozenset(
     {"REQUEST_METHOD", "PATH_INFO", "QUERY_STRING", "CONTENT_TYPE", "CONTENT_LENGTH", "RAW_URI", "REQUEST_URI"}
-    | {"wsgi.input", "wsgi.input_terminated", "wsgi.file_wrapper", "wsgi.run_once", "wsgibatch.group", "wsgibatch.item"}
+    | {"wsgi.input", "wsgi.input_terminated", "wsgi.file_wrapper", "wsgi.run_once", "wsgibatch.deadline", "wsgibatch.group", "wsgibatch.item"}
 )
 """Environ keys that each item has of its own."""
 _SIZES = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
@@ -69,6 +71,20 @@ class Settings(Struct, kw_only=True, frozen=True):
         Literal["barrier", "free", "sequential"],
         _about("`barrier`: neighbouring safe methods may run side by side, every other item runs alone; `free`; `sequential`."),
     ] = "barrier"
+    worker_app: Annotated[
+        str | None,
+        _about("The app that items run in elsewhere, `package.module:name`: the bare one, without this middleware.", "none"),
+    ] = None
+    timeout: Annotated[
+        Seconds | None, _about("Seconds that an item may take; a longer one becomes a 504. Needs an executor that can leave it.", "none")
+    ] = None
+    deadline: Annotated[Seconds | None, _about("Seconds from the receipt of a batch after which what is not answered becomes a 504.", "none")] = None
+    # Each of them holds a thread, and what it has opened.
+    max_abandoned: Annotated[Count, _about("Calls that may still be running when nobody waits for them any more; then batches are answered 503.")] = (
+        32
+    )
+    stream: Annotated[bool, _about("Send each answer as soon as it and all before it are there.")] = False
+    coalesce: Annotated[bool, _about("Run equal safe items of a batch once, and answer each of them with that.")] = False
     atomic: Annotated[
         Any,
         _about("What makes atomic groups all or nothing: `package.module:name`, or a callable. `stop` only stops a group at a failure.", "none"),
@@ -181,6 +197,8 @@ def _check_together(settings: Settings) -> None:
         raise ConfigError(f"atomic: 'stop', 'package.module:name' or a callable is wanted, not {atomic!r}")
     if settings.profile != "auto" and settings.dialect not in ("auto", "multipart"):
         raise ConfigError(f"profile: {settings.profile!r} says something of the dialect 'multipart' only")
+    if settings.timeout is not None and settings.deadline is not None and settings.timeout > settings.deadline:
+        raise ConfigError(f"timeout: {settings.timeout} seconds are never up before the deadline of {settings.deadline}")
     for method in settings.methods:
         if method in ("CONNECT", "TRACE"):
             raise ConfigError(f"methods: {method} changes or reveals the connection and can never be an item's")
@@ -215,6 +233,8 @@ def _from_text(info: FieldInfo, text: str) -> Any:
         return _truth(info.name, text)
     if int in wanted:
         return _number(info.name, text)
+    if float in wanted:
+        return _seconds(info.name, text)
     return text
 
 
@@ -234,6 +254,13 @@ def _number(name: str, text: str) -> int:
     if not (digits.isascii() and digits.isdigit()):
         raise ConfigError(f"{name}: {text!r} should be a whole number, or one with KiB, MiB or GiB behind it")
     return int(digits) * unit
+
+
+def _seconds(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise ConfigError(f"{name}: {text!r} should be a number of seconds") from None
 
 
 def _bare(declared: Any) -> tuple[Any, ...]:

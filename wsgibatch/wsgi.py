@@ -1,22 +1,21 @@
-"""The batch endpoint in front of a WSGI app: which requests are batches, and the driver that runs their story."""
+"""The batch endpoint in front of a WSGI app: which requests are batches, and what is read of them."""
 
 import warnings
-from collections.abc import Callable, Container, Generator, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable
+from functools import partial
 from time import perf_counter
 from typing import Any
 from urllib.parse import quote
 
 from multipart import parse_options_header
 
-from ._bind import Binder
-from ._caller import Caller, WSGIApp
-from ._exchange import Chunks, Effect, Elapsed, Endpoint, Finish, Read, Spawn, Start, Wait, exchange
+from ._caller import WSGIApp
+from ._drive import Drive, Stream
+from ._exchange import Endpoint, exchange
 from ._grammar import DIGITS
 from ._inherit import MARK
-from ._linked import LinkedCaller, closing
-from .errors import BadBatch, BatchRejected, ConfigError, LengthRequired, TooLarge
-from .model import Batch, Done, Head, Headers, Unit
-from .protocols import Dialect, Lane
+from .errors import BadBatch, ConfigError, LengthRequired, TooLarge
+from .model import Head, Headers
 from .settings import Settings
 
 with warnings.catch_warnings():
@@ -69,13 +68,24 @@ class BatchMiddleware:
         return self._endpoint.paths.match(environ.get("PATH_INFO", ""), environ.get("QUERY_STRING", ""))
 
     def _serve(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        drive = _Drive(self.app, environ, self._endpoint, perf_counter())
-        drive.through(exchange(drive.head, self._endpoint))
-        size = sum(map(len, drive.chunks))
-        body = [b"".join(drive.chunks)] if size <= _JOINED else drive.chunks
-        response = webob.Response(status=drive.status, headerlist=[*drive.headers, ("Content-Length", str(size))], app_iter=body)
-        answer: Iterable[bytes] = response(environ, start_response)
-        return answer
+        received = perf_counter()
+        head = _head_of(environ)
+        drive = Drive(self.app, environ, head, partial(_body_of, environ), self._endpoint, received)
+        pieces = drive.through(exchange(head, self._endpoint))
+        chunks = next(pieces)
+        if drive.streamed:
+            return _sent(drive, [], Stream(pieces), environ, start_response)
+        for more in pieces:
+            chunks += more
+        size = sum(map(len, chunks))
+        body = [b"".join(chunks)] if size <= _JOINED else chunks
+        return _sent(drive, [("Content-Length", str(size))], body, environ, start_response)
+
+
+def _sent(drive: Drive, framing: Headers, body: Iterable[bytes], environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    response = webob.Response(status=drive.status, headerlist=[*drive.headers, *framing], app_iter=body)
+    answer: Iterable[bytes] = response(environ, start_response)
+    return answer
 
 
 class _Anywhere:
@@ -83,76 +93,6 @@ class _Anywhere:
 
     def __contains__(self, path: object) -> bool:
         return True
-
-
-class _Drive:
-    """Runs the story of one batch in the world of a WSGI server, and keeps the answer until it is whole."""
-
-    def __init__(self, app: WSGIApp, environ: dict[str, Any], endpoint: Endpoint, received: float) -> None:
-        self._app, self._environ, self._endpoint, self._received = app, environ, endpoint, received
-        self._lane: Lane = _NoLane()
-        self.head = _head_of(environ)
-        self.status = 500
-        self.headers: Headers = []
-        self.chunks: Chunks = []
-
-    def through(self, flow: Generator[Effect, Any, None]) -> None:
-        """From the first effect to the last."""
-        proceed: Callable[[Any], Effect] = flow.send
-        answer: Any = None
-        try:
-            while True:
-                effect: Any = proceed(answer)
-                proceed, answer = flow.send, None
-                kind = type(effect)
-                if kind is list:
-                    self.chunks += effect
-                elif kind is Spawn:
-                    self._lane.spawn(effect.units)
-                elif kind is Wait:
-                    answer = self._lane.wait()
-                elif kind is Read:
-                    try:
-                        answer = _body_of(self._environ, effect.limit)
-                    except BatchRejected as error:
-                        proceed, answer = flow.throw, error
-                elif kind is Start:
-                    self.status, self.headers = effect.status, effect.headers
-                    if effect.batch is not None:
-                        self._open_lane(effect.dialect, effect.batch)
-                elif kind is Elapsed:
-                    answer = perf_counter() - self._received
-                elif kind is Finish:
-                    self.headers = self.headers + effect.headers
-        except StopIteration:
-            pass
-        finally:
-            flow.close()
-            self._lane.close()
-
-    def _open_lane(self, dialect: Dialect, batch: Batch) -> None:
-        endpoint = self._endpoint
-        app = closing(self._app) if batch.linked else self._app
-        caller = Caller(app, self._environ, dialect, endpoint.settings, endpoint.executor.concurrent, self._received)
-        call = caller.call
-        if batch.linked:
-            largest = endpoint.settings.max_item_body or endpoint.max_body(self.head)
-            binder = Binder(batch, self.head, endpoint.vet, largest)
-            call = LinkedCaller(caller, batch, binder, endpoint.atomic).call
-        self._lane = endpoint.executor.open(call)
-
-
-class _NoLane:
-    """The lane of a batch that is refused."""
-
-    def spawn(self, units: Sequence[Unit]) -> None:
-        raise AssertionError("a batch that was not started has no units")
-
-    def wait(self) -> list[Done]:
-        raise AssertionError("a batch that was not started has no units")
-
-    def close(self) -> None:
-        """There is nothing to forget."""
 
 
 def _head_of(environ: dict[str, Any]) -> Head:
@@ -170,10 +110,16 @@ def _head_of(environ: dict[str, Any]) -> Head:
         parameters=parameters,
         headers=EnvironHeaders(environ),
         content_encoding=environ.get("HTTP_CONTENT_ENCODING", ""),
+        lines="x-ndjson" in environ.get("HTTP_ACCEPT", "").lower() and _prefers_lines(request),
         item=environ.get(MARK),
         cookies="HTTP_COOKIE" in environ,
         same_origin=environ.get("HTTP_SEC_FETCH_SITE") == "same-origin" or origin.lower() == request.host_url.lower(),
     )
+
+
+def _prefers_lines(request: webob.Request) -> bool:
+    offers = request.accept.acceptable_offers(["application/json", "application/x-ndjson"])
+    return bool(offers) and offers[0][0] == "application/x-ndjson"
 
 
 def _body_of(environ: dict[str, Any], limit: int) -> bytes:

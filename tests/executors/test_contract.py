@@ -13,6 +13,7 @@ import pytest
 from tests.apps import mirror
 from tests.gateway import get, post, shown
 from wsgibatch import BatchMiddleware, Settings, SubRequest, SubResponse, _lookup, executors
+from wsgibatch._limits import Limits, Ticket
 from wsgibatch.model import Answers, Done, Unit
 from wsgibatch.protocols import Executor
 
@@ -40,9 +41,28 @@ def answer_of(unit: Unit) -> Answers:
     return tuple(SubResponse(200, "OK", [], item.target.encode()) for item in unit)
 
 
-def all_done(executor: Executor, call: Callable[[Unit], Answers], units: list[Unit]) -> list[Done]:
+class Calling:
+    """Work that is a function."""
+
+    def __init__(self, function: Callable[[Unit], Answers]) -> None:
+        self._function = function
+
+    def call(self, unit: Unit, ticket: Ticket | None = None) -> Answers:
+        return self._function(unit)
+
+    def late(self, ticket: Ticket) -> Answers:
+        return tuple(SubResponse(504, "Gateway Timeout", [], b"late") for _ in ticket.unit)
+
+    def unstarted(self, unit: Unit) -> Answers:
+        return tuple(SubResponse(504, "Gateway Timeout", [], b"not started") for _ in unit)
+
+
+NO_LIMITS = Limits()
+
+
+def all_done(executor: Executor, call: Callable[[Unit], Answers], units: list[Unit], limits: Limits = NO_LIMITS) -> list[Done]:
     """Spawn *units* and wait until each is done."""
-    lane = executor.open(call)
+    lane = executor.open(Calling(call), limits)
     try:
         lane.spawn(units)
         done: list[Done] = []
@@ -80,7 +100,7 @@ def test_every_unit_runs_once_and_is_reported_once(word: str, count: int) -> Non
 @every_executor
 def test_units_that_are_spawned_later_run_too(word: str) -> None:
     executor = executor_of(word)
-    lane = executor.open(answer_of)
+    lane = executor.open(Calling(answer_of), NO_LIMITS)
     seen: list[int] = []
 
     for unit in units_of(50):
@@ -398,7 +418,7 @@ def test_a_lane_that_is_closed_forgets_what_has_not_started(word: str) -> None:
         meet(gate)
         return answer_of(unit)
 
-    lane = executor.open(call)
+    lane = executor.open(Calling(call), NO_LIMITS)
     lane.spawn(units_of(100))
 
     lane.close()

@@ -2,9 +2,11 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-from tests.executors.test_contract import PATIENCE, all_done, answer_of, meet, units_of
+from tests.executors.test_contract import PATIENCE, Calling, all_done, answer_of, meet, units_of
 from wsgibatch import Settings
-from wsgibatch.executors.threads import ThreadsExecutor, ThreadsLane
+from wsgibatch._limits import Ticket
+from wsgibatch.executors._lanes import PullersLane
+from wsgibatch.executors.threads import ThreadsExecutor
 from wsgibatch.model import Answers, Unit
 
 
@@ -124,7 +126,19 @@ def test_a_puller_that_goes_idle_looks_once_more_for_what_was_spawned_meanwhile(
         ran.append(unit[0].index)
         return answer_of(unit)
 
-    lane = ThreadsLane(call, pullers.append, helpers=1)
+    class Crew:
+        left = 0
+
+        def start(self, job: Callable[[], None], stand_in: bool = False) -> None:
+            pullers.append(job)
+
+        def leave(self, ticket: Ticket) -> None:
+            raise AssertionError
+
+        def back(self, ticket: Ticket) -> None:
+            raise AssertionError
+
+    lane = PullersLane(Calling(call), Crew(), workers=2)
     first, second, *later = units_of(5)
 
     class Places(deque[None]):

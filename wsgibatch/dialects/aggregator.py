@@ -11,16 +11,25 @@ taken as well, under the rule against cross-site requests.
 from collections.abc import Sequence
 
 import msgspec
-from msgspec import Raw, field
+from msgspec import Raw, Struct, field
 
 from ..model import Batch, Done, Head, Headers, SubRequest, SubResponse
 from ..protocols import Encoder, Shape
 from ..settings import Settings
 from ._json import JSONDialect, Splicer, base64_of, encode, is_json, read_json, text_of
+from ._lines import as_asked
 
 _routes = msgspec.json.Decoder(list[str])
 _answers = msgspec.json.Decoder(dict[str, Raw])
 _string = msgspec.json.Decoder(str)
+
+
+class _Answer(Struct, gc=False):
+    """The members of a line, which has a place for the status."""
+
+    route: str
+    status: int
+    body: Raw
 
 
 class AggregatorBatch(Batch):
@@ -52,7 +61,9 @@ class AggregatorDialect(JSONDialect):
         return AggregatorBatch(items, routes=once, places=[first[route] for route in once])
 
     def encoder(self, head: Head, batch: Batch, settings: Settings) -> Encoder:
-        return AggregatorEncoder(batch.routes if isinstance(batch, AggregatorBatch) else [item.target for item in batch.items])
+        if not isinstance(batch, AggregatorBatch):
+            batch = AggregatorBatch(batch.items, routes=[item.target for item in batch.items], places=[item.index for item in batch.items])
+        return as_asked(head, AggregatorEncoder(batch))
 
     def write(self, requests: Sequence[SubRequest]) -> tuple[Headers, bytes]:
         for request in requests:
@@ -71,19 +82,32 @@ class AggregatorDialect(JSONDialect):
 class AggregatorEncoder(Splicer):
     """Writes a member of the object for each item, under its route as it was sent."""
 
-    def __init__(self, routes: list[str]) -> None:
+    def __init__(self, batch: AggregatorBatch) -> None:
         super().__init__(b"{", b"}")
-        self._routes = routes
+        self._routes, self._places = batch.routes, batch.places
 
     def pieces(self, done: list[Done]) -> bytes:
         return b",".join([self._member(request, answer) for unit, answers in done for request, answer in zip(unit, answers, strict=True)])
 
     def _member(self, request: SubRequest, answer: SubResponse) -> bytes:
-        name = encode(self._routes[request.index]) + b":"
-        if answer.kind == "json" and is_json(answer.body):
-            return name + answer.body
-        text = text_of(answer)
-        return name + encode(base64_of(answer.body) if text is None else text)
+        return encode(self._routes[request.index]) + b":" + _value(answer)
+
+    def answers(self, done: list[Done]) -> list[_Answer]:
+        return [
+            _Answer(self._routes[item.index], answer.status, Raw(_value(answer)))
+            for unit, answers in done
+            for item, answer in zip(unit, answers, strict=True)
+        ]
+
+    def place(self, item: SubRequest) -> int:
+        return self._places[item.index]
+
+
+def _value(answer: SubResponse) -> bytes:
+    if answer.kind == "json" and is_json(answer.body):
+        return answer.body
+    text = text_of(answer)
+    return encode(base64_of(answer.body) if text is None else text)
 
 
 def _response(body: bytes) -> SubResponse:

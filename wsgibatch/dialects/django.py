@@ -19,6 +19,7 @@ from ..model import Batch, Done, Head, Headers, SubRequest, SubResponse
 from ..protocols import Encoder, Shape
 from ..settings import Settings
 from ._json import JSONDialect, Splicer, as_object, base64_of, encode, from_object, headers_of, read_json, text_of, upper_case
+from ._lines import as_asked
 
 DURATION = "batch_requests.duration"
 """The member of an item's headers that tells its duration, in seconds, as a JSON number."""
@@ -106,7 +107,7 @@ class DjangoDialect(JSONDialect):
     def encoder(self, head: Head, batch: Batch, settings: Settings) -> Encoder:
         wrapped = isinstance(batch, DjangoBatch) and batch.wrapped
         duration = (settings.duration_header or DURATION) if settings.durations else None
-        return DjangoEncoder(b'{"batch":[' if wrapped else b"[", b"]}" if wrapped else b"]", duration)
+        return as_asked(head, DjangoEncoder(b'{"batch":[' if wrapped else b"[", b"]}" if wrapped else b"]", duration))
 
     def write(self, requests: Sequence[SubRequest]) -> tuple[Headers, bytes]:
         written = [
@@ -130,8 +131,8 @@ class DjangoEncoder(Splicer):
         super().__init__(start, end)
         self._duration = duration
 
-    def pieces(self, done: list[Done]) -> bytes:
-        pieces: list[_Answer] = []
+    def answers(self, done: list[Done]) -> list[_Answer]:
+        told: list[_Answer] = []
         for _, answers in done:
             for answer in answers:
                 headers = headers_of(answer)
@@ -140,11 +141,10 @@ class DjangoEncoder(Splicer):
                     headers[self._duration] = answer.duration // 1e-6 / 1e6
                 text = text_of(answer)
                 if text is None:
-                    pieces.append(_EncodedAnswer(answer.status, answer.reason, headers, base64_of(answer.body)))
+                    told.append(_EncodedAnswer(answer.status, answer.reason, headers, base64_of(answer.body)))
                 else:
-                    pieces.append(_Answer(answer.status, answer.reason, headers, text))
-        # One call for the whole list costs less than one for each; the brackets around it are cut off.
-        return encode(pieces)[1:-1]
+                    told.append(_Answer(answer.status, answer.reason, headers, text))
+        return told
 
 
 def _read(body: bytes) -> Any:

@@ -31,6 +31,7 @@ from ._envelope import (
     written_of,
 )
 from ._json import JSON, JSONDialect, Splicer, base64_of, encode, headers_of, read_json, upper_case
+from ._lines import as_asked
 from ._references import PLACE, Id, Names
 
 
@@ -70,7 +71,7 @@ class GraphDialect(JSONDialect):
         return Batch(items, PLACE, linked=any(item.after for item in items))
 
     def encoder(self, head: Head, batch: Batch, settings: Settings) -> Encoder:
-        return GraphEncoder(b'{"responses":[', b"]}")
+        return as_asked(head, GraphEncoder(b'{"responses":[', b"]}"))
 
     def refusal(self, head: Head, error: BatchRejected) -> tuple[int, Headers, bytes]:
         members = error.members()
@@ -95,8 +96,8 @@ _NO_CONTENT = frozenset({204, 205, 304})
 class GraphEncoder(Splicer):
     """Writes answers, with the names of headers as clients of Graph look for them."""
 
-    def pieces(self, done: list[Done]) -> bytes:
-        pieces: list[_Answer] = []
+    def answers(self, done: list[Done]) -> list[_Answer]:
+        told: list[_Answer] = []
         for unit, answers in done:
             for request, answer in zip(unit, answers, strict=True):
                 headers = {capitalised(name): value for name, value in headers_of(answer).items()}
@@ -104,9 +105,8 @@ class GraphEncoder(Splicer):
                     # Microsoft's client for JavaScript loses the whole batch over JSON where there can be none.
                     headers.pop("Content-Type", None)
                 body = body_in(answer, headers, capitalised, base64_of) if answer.body else None
-                pieces.append(_Answer(request.id, answer.status, headers, body))
-        # One call for the whole list costs less than one for each; the brackets around it are cut off.
-        return encode(pieces)[1:-1]
+                told.append(_Answer(request.id, answer.status, headers, body))
+        return told
 
 
 def _item(index: int, request: _Request, names: Names) -> SubRequest:

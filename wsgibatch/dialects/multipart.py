@@ -133,6 +133,8 @@ _VERSION = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?(?:;[ -~]{0,80})?\Z")
 class MultipartEncoder:
     """Writes parts, in the form that satisfies every client at once."""
 
+    ordered = True
+
     def __init__(self, head: Head, batch: MultipartBatch, duration: str | None) -> None:
         self._way, self._told, self._duration = batch.way, batch.told, duration
         # 128 random bits that nobody is told before the last answer is known: no body can hold them.

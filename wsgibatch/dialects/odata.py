@@ -34,6 +34,7 @@ from ._envelope import (
     written_of,
 )
 from ._json import JSON, Splicer, encode, headers_of, read_json, upper_case
+from ._lines import as_asked
 from ._odata import SYSTEM, continue_on_error, resolved, service_root
 from ._references import PLACE, Id, Links, Names, exactly, in_json, in_query
 from .graph import GraphDialect
@@ -87,7 +88,7 @@ class OdataDialect(GraphDialect):
         return Batch(items, PLACE, linked, "stop" if stops else "continue")
 
     def encoder(self, head: Head, batch: Batch, settings: Settings) -> Encoder:
-        return OdataEncoder(head)
+        return as_asked(head, OdataEncoder(head))
 
     def refusal(self, head: Head, error: BatchRejected) -> tuple[int, Headers, bytes]:
         status, headers, body = super().refusal(head, error)
@@ -140,15 +141,14 @@ class OdataEncoder(Splicer):
         if preference is not None and not preference[1]:
             self.headers.append(("Preference-Applied", f"{preference[0]}=false"))
 
-    def pieces(self, done: list[Done]) -> bytes:
-        pieces: list[_Answer] = []
+    def answers(self, done: list[Done]) -> list[_Answer]:
+        told: list[_Answer] = []
         for unit, answers in done:
             for request, answer in zip(unit, answers, strict=True):
                 headers = {name.lower(): value for name, value in headers_of(answer).items()}
                 body = body_in(answer, headers, str.lower, _base64url_of) if answer.body else UNSET
-                pieces.append(_Answer(request.id, answer.status, headers, body, request.group or UNSET))
-        # One call for the whole list costs less than one for each; the brackets around it are cut off.
-        return encode(pieces)[1:-1]
+                told.append(_Answer(request.id, answer.status, headers, body, request.group or UNSET))
+        return told
 
 
 def _base64url_of(body: bytes) -> str:

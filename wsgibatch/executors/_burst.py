@@ -1,9 +1,9 @@
 """Reporting in bursts: a hop through the story for each short unit would cost more than the unit."""
 
 from collections import deque
+from collections.abc import Callable
 
-from ..model import Done, Unit
-from ..protocols import Call
+from ..model import Answers, Done, Unit
 
 SECONDS = 0.001
 """Time in the app after which a burst ends, so that long units are told of at once."""
@@ -11,7 +11,7 @@ BYTES = 64 << 10
 """Bytes of answers after which it ends whatever the time, so that large answers are soon written and let go of."""
 
 
-def burst(waiting: deque[Unit], call: Call) -> list[Done]:
+def burst(waiting: deque[Unit], call: Callable[[Unit], Answers]) -> list[Done]:
     """Run units from *waiting*, which other threads may be emptying too, until it is empty or it is time to report."""
     done: list[Done] = []
     spent, size = 0.0, 0

@@ -3,8 +3,9 @@
 from collections import deque
 from collections.abc import Sequence
 
+from .._limits import Limits
 from ..model import Done, Unit
-from ..protocols import Call, Lane
+from ..protocols import Lane, Work
 from ..settings import Settings
 from ._burst import burst
 
@@ -13,12 +14,15 @@ class SequentialExecutor:
     """The executor ``sequential``."""
 
     concurrent = False
+    can_leave = False
+    left = 0
+    app = None
 
     def __init__(self, settings: Settings) -> None:
         """There is nothing to set."""
 
-    def open(self, call: Call) -> Lane:
-        return SequentialLane(call)
+    def open(self, work: Work, limits: Limits) -> Lane:
+        return SteppingLane(work, limits) if limits.watched else SequentialLane(work)
 
     def close(self) -> None:
         """There is nothing to give back."""
@@ -27,15 +31,34 @@ class SequentialExecutor:
 class SequentialLane:
     """Runs what was spawned while it is waited for."""
 
-    def __init__(self, call: Call) -> None:
-        self._call = call
+    def __init__(self, work: Work) -> None:
+        self._work = work
         self._waiting: deque[Unit] = deque()
 
     def spawn(self, units: Sequence[Unit]) -> None:
         self._waiting.extend(units)
 
     def wait(self) -> list[Done]:
-        return burst(self._waiting, self._call)
+        return burst(self._waiting, self._work.call)
+
+    def ready(self) -> bool:
+        return False
 
     def close(self) -> None:
         self._waiting.clear()
+
+
+class SteppingLane(SequentialLane):
+    """Looks at the time before each unit, and hands out its answers before it takes the next."""
+
+    def __init__(self, work: Work, limits: Limits) -> None:
+        super().__init__(work)
+        self._limits = limits
+
+    def wait(self) -> list[Done]:
+        if self._limits.over():
+            units = [*self._waiting]
+            self._waiting.clear()
+            return [(unit, self._work.unstarted(unit)) for unit in units]
+        unit = self._waiting.popleft()
+        return [(unit, self._work.call(unit))]

@@ -1,0 +1,73 @@
+"""How long a batch may take, and who settles that a unit is done, or late.
+
+Python cannot stop a thread. So a unit whose time is up is *left behind*: it is answered without its worker, and what the worker brings later is
+dropped. Its worker and the watcher of its batch may come to that point at the same moment, so each running unit has a :class:`Ticket` that only one
+of them can settle. A group settles it before it commits: what has been told to be late never is committed.
+"""
+
+import threading
+from time import monotonic
+from typing import Literal
+
+from msgspec import Struct
+
+from .model import SAFE, Unit
+
+
+class Limits(Struct, frozen=True):
+    """What bounds the run of one batch. Moments are on the clock of :func:`time.monotonic`."""
+
+    timeout: float | None = None
+    """Seconds that an item may spend in the app."""
+    until: float | None = None
+    """When the whole batch has to be answered."""
+    streamed: bool = False
+    """Is each answer sent as soon as it can be?"""
+    order: Literal["barrier", "free", "sequential"] = "barrier"
+
+    @property
+    def watched(self) -> bool:
+        """Has the batch's own thread to look on, rather than take units itself?"""
+        return self.streamed or self.timeout is not None or self.until is not None
+
+    def end(self, started: float) -> float | None:
+        """When an item that was *started* at this moment is late; None for never."""
+        if self.timeout is None:
+            return self.until
+        return started + self.timeout if self.until is None else min(started + self.timeout, self.until)
+
+    def over(self) -> bool:
+        """Is the time of the batch up?"""
+        return self.until is not None and monotonic() >= self.until
+
+    def holds(self, unit: Unit) -> bool:
+        """Has what stands behind *unit* to wait for it, however long it takes?"""
+        return self.order == "sequential" or (self.order == "barrier" and any(item.method not in SAFE for item in unit))
+
+
+class Ticket:
+    """A unit on its way through the app."""
+
+    __slots__ = ("_claimed", "_settled", "started", "unit")
+
+    def __init__(self, unit: Unit) -> None:
+        self.unit = unit
+        self.started = monotonic()
+        """When the item that runs now was started."""
+        # To take it without waiting is the test and the set in one.
+        self._settled = threading.Lock()
+        self._claimed = False
+
+    def claim(self) -> bool:
+        """Settle for the worker of the unit that its answers count; False when the unit has been left behind. It may ask again."""
+        self._claimed = self._claimed or self._settled.acquire(blocking=False)
+        return self._claimed
+
+    def leave(self) -> bool:
+        """Settle for the watcher that the unit is late; False when its answers count, or soon will."""
+        return self._settled.acquire(blocking=False)
+
+    def proceed(self) -> bool:
+        """The next item of the unit starts now; False when the unit has been left behind."""
+        self.started = monotonic()
+        return self._claimed or not self._settled.locked()
