@@ -14,7 +14,7 @@ from msgspec import Raw
 
 from . import _jsonpath
 from ._grammar import VALUE
-from ._target import MAX_TARGET, to_path
+from ._target import to_path
 from ._vet import MAX_HEAD, Vetter
 from .model import Batch, Fault, Head, Late, Reference, SubRequest, SubResponse
 
@@ -81,7 +81,7 @@ class Binder:
                 target += self._entity(piece.index, whole=len(pieces) == 1)
             else:
                 target += self._segment(piece, in_path="?" not in target)
-            if len(target) > MAX_TARGET:
+            if len(target) > self._batch.max_target:
                 raise _Excess
         item.target = target
         return self._vet.aim(item, self._head)
@@ -159,7 +159,7 @@ class Binder:
 
     def _segment(self, reference: Reference, in_path: bool) -> str:
         """A value in a url: percent-encoded, so that it is one segment, or one part of a query."""
-        text = self._text(reference, MAX_TARGET)
+        text = self._text(reference, self._batch.max_target)
         if in_path and text in ("", ".", ".."):
             raise _Missing("What this request refers to cannot be a segment of a path.")
         return quote(text, safe="")

@@ -158,7 +158,7 @@ def exchange(head: Head, endpoint: Endpoint) -> Generator[Effect, Any, None]:
         vet_head(head, recogniser)
         _admit(endpoint)
         body = yield Read(endpoint.max_body(head))
-        recogniser = dialect = recogniser.choose(head, body)
+        recogniser = dialect = recogniser.choose(head, body, endpoint.settings)
         batch = dialect.decode(head, body, endpoint.settings)
         endpoint.vet(batch, head, dialect, len(body))
         plan = make_plan(batch, endpoint.settings, endpoint.executor.concurrent)

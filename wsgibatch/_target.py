@@ -11,9 +11,6 @@ from ._paths import condition, configured, decoded, folded, is_below, resolve
 from .model import Fault, Head
 from .settings import Settings
 
-MAX_TARGET = 8190
-"""Bytes of a url: the longest request line that gunicorn can be set to accept."""
-
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 _ABSOLUTE = re.compile(r"(?i:(https?)):[/][/]([^/?#\\]*)([/?].*)?\Z")
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")

@@ -8,9 +8,9 @@ from http import HTTPStatus
 
 from ._grammar import DIGITS, TOKEN, VALUE
 from ._inherit import HeaderNames
-from ._target import MAX_TARGET, BatchPaths, Targets
+from ._target import BatchPaths, Targets
 from .errors import BadBatch, Forbidden, NestedBatch, TooLarge, UnknownMediaType
-from .model import Batch, Fault, Head, SubRequest, SubResponse
+from .model import MAX_PATH, Batch, Fault, Head, SubRequest, SubResponse
 from .protocols import Dialect, Recogniser
 from .settings import Settings
 
@@ -66,7 +66,7 @@ class Vetter:
         # The head of an item is part of the batch, so it cannot be larger.
         weigh = size > MAX_HEAD
         for item in batch.items:
-            if not mount and item.method in methods and len(item.target) <= MAX_TARGET and (plain := admit(item.target)) is not None:
+            if not mount and item.method in methods and len(item.target) <= MAX_PATH and (plain := admit(item.target)) is not None:
                 item.path, item.query = plain.groups("")
                 fault = None
             else:
@@ -82,6 +82,9 @@ class Vetter:
 
     def aim(self, item: SubRequest, head: Head) -> Fault | None:
         """Complete *item* with the path and query that its target leads to, or tell why it cannot be sent there."""
+        # Looking at a path with care takes its time; at a query it takes none.
+        if len(item.target) > MAX_PATH and len(item.target.partition("?")[0]) > MAX_PATH:
+            return _LONG_PATH
         if head.mount and item.target.startswith(head.mount + "/"):
             plain = self._targets.admit(item.target[len(head.mount) :])
             if plain is not None:
@@ -101,8 +104,8 @@ class Vetter:
 
     def _target(self, item: SubRequest, head: Head, batch: Batch) -> Fault | None:
         """The same for an item whose method or target is not plain."""
-        if len(item.target) > MAX_TARGET:
-            raise TooLarge(MAX_TARGET, batch.place(item, "url"))
+        if len(item.target) > batch.max_target:
+            raise TooLarge(batch.max_target, batch.place(item, "url"))
         if item.method not in self._methods and item.method not in batch.methods:
             return _bad_method(item.method)
         # What is not known yet is looked at when it is.
@@ -131,6 +134,9 @@ class Vetter:
         if "CONTENT_LENGTH" in fields:
             return _bad_length(fields.pop("CONTENT_LENGTH"), item)
         return None
+
+
+_LONG_PATH = Fault(414, "url-too-long", f"The path of a url has at most {MAX_PATH} bytes; what is longer belongs in its query, or in a body.")
 
 
 def _bad_method(method: str) -> Fault:

@@ -121,6 +121,10 @@ Answers: TypeAlias = tuple[SubResponse, ...]
 Done: TypeAlias = tuple[Unit, Answers]
 
 
+MAX_PATH = 8190
+"""Bytes of a path, and of a whole url where the dialect has no other figure: the longest request line that gunicorn can be set to accept."""
+
+
 class Batch(Struct):
     """A decoded batch. A dialect that must remember more for its answer extends this record."""
 
@@ -135,6 +139,8 @@ class Batch(Struct):
     """What the dialect knows as methods besides those that are allowed everywhere."""
     fails_from: int = 400
     """The status from which on an item fails the atomic group that it belongs to."""
+    max_target: int = MAX_PATH
+    """Bytes of a url."""
 
     def place(self, item: SubRequest, member: str = "") -> str:
         """A JSON Pointer to *item*, or to what was written for a *member* of it, for telling where something is wrong."""

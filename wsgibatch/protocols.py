@@ -54,8 +54,8 @@ class Recogniser(Protocol):
     def max_body(self, head: Head) -> int:
         """Bytes of a batch, where the settings do not say."""
 
-    def choose(self, head: Head, body: bytes) -> "Dialect":
-        """The dialect of a batch.
+    def choose(self, head: Head, body: bytes, settings: Settings) -> "Dialect":
+        """The dialect of a batch, or one that is made for this batch where its clients differ in what they read.
 
         :raises BatchRejected: when none, or more than one, fits.
         """

@@ -40,20 +40,20 @@ ENVELOPE = b'{"requests":[{"id":"1","method":"GET","url":"/a"}]}'
     ],
 )
 def test_a_dialect_is_told_by_its_shape(body: bytes, dialect: type) -> None:
-    assert type(AutoDialect().choose(HEAD, body)) is dialect
+    assert type(AutoDialect().choose(HEAD, body, Settings())) is dialect
 
 
 @pytest.mark.parametrize(("name", "dialect"), [("OData-Version", OdataDialect), ("odata-maxversion", OdataDialect), ("X-OData", GraphDialect)])
 def test_a_header_that_only_odata_has_tells_it_from_graph(name: str, dialect: type) -> None:
-    assert type(AutoDialect().choose(replace(HEAD, headers={name: "4.01"}), ENVELOPE)) is dialect
+    assert type(AutoDialect().choose(replace(HEAD, headers={name: "4.01"}), ENVELOPE, Settings())) is dialect
 
 
 def test_a_header_of_odata_makes_nothing_else_a_batch_of_it() -> None:
     head = replace(HEAD, headers={"OData-Version": "4.01"})
 
-    assert type(AutoDialect().choose(head, b'["/a"]')) is AggregatorDialect
+    assert type(AutoDialect().choose(head, b'["/a"]', Settings())) is AggregatorDialect
     with pytest.raises(BadBatch):
-        AutoDialect().choose(head, b'{"requests":[{"url":"/a"}]}')
+        AutoDialect().choose(head, b'{"requests":[{"url":"/a"}]}', Settings())
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_a_header_of_odata_makes_nothing_else_a_batch_of_it() -> None:
 )
 def test_a_shape_that_is_not_decisive_is_refused(body: bytes) -> None:
     with pytest.raises(BadBatch):
-        AutoDialect().choose(HEAD, body)
+        AutoDialect().choose(HEAD, body, Settings())
 
 
 @pytest.mark.parametrize("word", [word for word in _lookup.members(dialects) if word != "auto"])
@@ -76,7 +76,7 @@ def test_what_a_dialect_writes_is_recognised_as_its_own_or_not_at_all(word: str)
     headers, body = dialect().write([SubRequest(0, "GET", "/a", [])])
 
     try:
-        chosen = AutoDialect().choose(replace(HEAD, headers=dict(headers)), body)
+        chosen = AutoDialect().choose(replace(HEAD, headers=dict(headers)), body, Settings())
     except BadBatch:
         return
     assert type(chosen) is dialect
@@ -85,7 +85,7 @@ def test_what_a_dialect_writes_is_recognised_as_its_own_or_not_at_all(word: str)
 @given(strategies.anything)
 def test_any_bytes_are_a_batch_or_are_rejected(body: bytes) -> None:
     try:
-        dialect = AutoDialect().choose(HEAD, body)
+        dialect = AutoDialect().choose(HEAD, body, Settings())
         dialect.decode(HEAD, body, Settings())
     except BadBatch:
         return

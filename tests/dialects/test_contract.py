@@ -135,7 +135,7 @@ def read_or_rejected(word: str, body: bytes) -> None:
     dialect = dialect_of(word)
     head = head_for(dialect.write([SubRequest(0, "GET", "/a", [])])[0])
     try:
-        batch = dialect.choose(head, body).decode(head, body, Settings())
+        batch = dialect.choose(head, body, Settings()).decode(head, body, Settings())
     except BatchRejected as error:
         assert 400 <= error.status < 500
     else:

@@ -222,8 +222,8 @@ def test_without_being_named_no_form_is_a_batch(content_type: str | None) -> Non
 def test_a_list_in_json_is_recognised_by_its_relative_urls() -> None:
     head = Head("/batch", "", "h", "http", "application/json", {})
 
-    assert type(AutoDialect().choose(head, b'{"batch":[{"relative_url":"a","method":"GET"}]}')) is FacebookDialect
-    assert type(AutoDialect().choose(head, b'{"access_token":"x","batch":[{"relative_url":"a"}, 5]}')) is FacebookDialect
+    assert type(AutoDialect().choose(head, b'{"batch":[{"relative_url":"a","method":"GET"}]}', Settings())) is FacebookDialect
+    assert type(AutoDialect().choose(head, b'{"access_token":"x","batch":[{"relative_url":"a"}, 5]}', Settings())) is FacebookDialect
     assert post(BatchMiddleware(show), {"batch": [GET]}).json()[0]["code"] == 200
 
 

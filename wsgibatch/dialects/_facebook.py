@@ -8,9 +8,8 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Struct
 
-from .._target import MAX_TARGET
 from ..errors import BadBatch, TooLarge
-from ..model import Edge, Head, Headers, Late, Reference, SubRequest
+from ..model import MAX_PATH, Edge, Head, Headers, Late, Reference, SubRequest
 from ._envelope import content_type_of
 from ._form import File, Form, Value, fields_of, in_parts
 from ._json import read_json, upper_case
@@ -82,8 +81,8 @@ class Items:
         self._mount = head.mount
         token = form.get("access_token")
         self._token = f"access_token={quote(token, safe='')}" if token else ""
-        if len(self._token) > MAX_TARGET:
-            raise TooLarge(MAX_TARGET, "/access_token")
+        if len(self._token) > MAX_PATH:
+            raise TooLarge(MAX_PATH, "/access_token")
 
     def item(self, index: int, request: Request) -> SubRequest:
         """The item that *request* stands for.

@@ -12,17 +12,20 @@ from http import HTTPStatus
 from urllib.parse import quote_from_bytes
 
 from .._grammar import DIGITS, TOKEN, VALUE
-from .._target import MAX_TARGET
 from .._vet import MAX_FIELDS, MAX_HEAD
-from ..errors import BadBatch, TooLarge
+from ..errors import BadBatch
 from ..model import Headers
 from ._mime import head_of
 
-_LINE = r"([A-Z]++) ([!\"$-~]++) HTTP/1\.[01]"
-_FIELD = r"([!#$%&'*+.^_`|~0-9A-Za-z-]++): *+([^\r\n]*+)"
-# A line end, what matches the first line, and what finds the fields, of a head in which all is plain.
-_CRLF, _LF = ((eol, re.compile(rf"{_LINE}(?={eol}|\Z)").match, re.compile(eol + _FIELD).findall) for eol in ("\r\n", "\n"))
+_NAME, _PLAIN_VALUE = r"[!#$%&'*+.^_`|~0-9A-Za-z-]++", r"[\x20-\x7e\x80-\xff]*+"
+# A head in which all is plain, with the blank line behind it, as clients end their lines.
+_CRLF, _LF = (
+    re.compile(rf"([A-Z]++) ([!\"$-~]++) HTTP/1\.[01]{eol}((?:{_NAME}:{_PLAIN_VALUE}(?<! ){eol})*+){eol}".encode("latin-1")).match
+    for eol in ("\r\n", "\n")
+)
+_fields = re.compile(rf"({_NAME}): *+({_PLAIN_VALUE})").findall
 _VERSION = re.compile(r"HTTP/[0-9](?:\.[0-9])?\Z")
+_NEARLY_VERSION = re.compile(r" HTTP/[^ ]*\Z", re.IGNORECASE)
 _STATUS_LINE = re.compile(r"HTTP/[0-9](?:\.[0-9])? ++([1-9][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*+))?\Z")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _VISIBLE = bytes(range(0x21, 0x7F))
@@ -41,7 +44,7 @@ def request_of(content: bytes, start: int, end: int) -> tuple[str, str, Headers,
     Content-Length is left out of the fields, too, unless it is no number or there are several that differ: then vetting refuses the item for it.
 
     :raises BadBatch: for what is no request.
-    :raises TooLarge: for a head, or a target, that is longer than that of any item may be.
+    :raises TooLarge: for a head of more than 64 KiB.
     """
     plain = _plain(content, start, end)
     if plain is None:
@@ -49,6 +52,8 @@ def request_of(content: bytes, start: int, end: int) -> tuple[str, str, Headers,
         method, target = _request_line(line)
     else:
         method, target, fields, start = plain
+        if start == end and not fields:
+            return method, target, fields, b""
     _, fields, body = _framed(content, start, end, fields)
     return method, target, fields, body
 
@@ -73,25 +78,12 @@ def response_of(content: bytes, start: int, end: int) -> tuple[int, str, Headers
 
 def _plain(content: bytes, start: int, end: int) -> tuple[str, str, Headers, int] | None:
     """Method, target, fields, and the offset of the body, of a request whose head is as most are; None for any other."""
-    eol, line_of, fields_of = _CRLF
-    stop = content.find(b"\r\n\r\n", start, end)
-    if stop < 0:
-        eol, line_of, fields_of = _LF
-        stop = content.find(b"\n\n", start, end)
-    if not 0 < stop - start <= MAX_HEAD:
+    head = _CRLF(content, start, end) or _LF(content, start, end)
+    if head is None or head.end() - start > MAX_HEAD:
         return None
-    head = content[start:stop].decode("latin-1")
-    line = line_of(head)
-    if line is None:
-        return None
-    fields: Headers = fields_of(head, line.end())
-    # Every line has to be a field, and no blanks may hang on to a value.
-    count = len(fields)
-    if head.count("\n") != count or head.count("\r") != (count if eol == "\r\n" else 0) or count > MAX_FIELDS:
-        return None
-    if "\0" in head or "\t" in head or " " + eol in head or head[-1] == " ":
-        return None
-    return line[1], line[2], fields, stop + 2 * len(eol)
+    method, target, lines = head.groups()
+    fields: Headers = _fields(lines.decode("latin-1")) if lines else []
+    return (method.decode(), target.decode(), fields, head.end()) if len(fields) <= MAX_FIELDS else None
 
 
 def _careful(content: bytes, start: int, end: int) -> tuple[str, Headers, int]:
@@ -115,10 +107,9 @@ def _request_line(line: str) -> tuple[str, str]:
     method, _, rest = line.partition(" ")
     target, _, version = rest.rstrip(" ").rpartition(" ")
     target = (target if _VERSION.match(version) else rest).partition("#")[0].strip(" ")
-    if not TOKEN.match(method) or not target or _CONTROL.search(target):
+    # A version that is told twice, or is none, is no end of a target either.
+    if not TOKEN.match(method) or not target or _CONTROL.search(target) or _NEARLY_VERSION.search(target):
         raise BadBatch("A part has no request line: a method, a target, HTTP/1.1.")
-    if len(target) > MAX_TARGET:
-        raise TooLarge(MAX_TARGET)
     return method, quote_from_bytes(target.encode("latin-1"), _VISIBLE)
 
 
@@ -195,7 +186,7 @@ def request_bytes(method: str, target: str, fields: Headers, body: bytes) -> byt
     return "".join(lines).encode("latin-1") + body
 
 
-def response_head(status: int, reason: str, headers: Headers, length: int) -> bytes:
+def response_head(status: int, reason: str, headers: Headers, length: int) -> str:
     """The head of a response, with the blank line behind it, as the content of a part begins.
 
     *headers* are those of an answer that has been validated. Clients search these lines for words in one spelling: the reason is the one that Python
@@ -211,7 +202,7 @@ def response_head(status: int, reason: str, headers: Headers, length: int) -> by
         if lead and not (bare and lead.lower() == "content-type: "):
             lines.append(lead + value)
     lines.append(f"Content-Length: {length}\r\n\r\n")
-    return "\r\n".join(lines).encode("latin-1")
+    return "\r\n".join(lines)
 
 
 _BARE = frozenset({204, 304})

@@ -49,7 +49,7 @@ class JSONDialect(JSONRecogniser):
     # As django-batch-requests and Microsoft Graph have it.
     max_requests = 20
 
-    def choose(self, head: Head, body: bytes) -> Self:
+    def choose(self, head: Head, body: bytes, settings: Settings) -> Self:
         return self
 
     def failure(self, fault: Fault) -> tuple[Headers, bytes]:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping
 from typing import Literal, TypeAlias
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_plus
 
 from msgspec import Struct
 
@@ -11,7 +11,8 @@ from ..errors import BadBatch, DuplicateId, TooManyItems
 from ..model import Edge, Fault, Head, Headers, Late, Reference, SubRequest, SubResponse
 from ._envelope import content_type_of, kind_of
 from ._http import request_of
-from ._mime import boundary_of, part_of, split
+from ._json import upper_case
+from ._mime import boundary_of, part_of, split, values_of
 from ._odata import SYSTEM, resolved, service_root
 from ._profiles import Way
 from ._references import in_bindings
@@ -29,8 +30,6 @@ def _plain(eol: str) -> str:
 
 
 _PLAIN = re.compile("|".join([_plain("\r\n"), _plain("\n")]).encode())
-_HTTP = re.compile(r"application/http\s*(?:;|\Z)", re.IGNORECASE)
-_TYPED = re.compile(r";\s*msgtype\s*=\s*\"?(request|response)", re.IGNORECASE)
 # RFC 9110 has these given once; in all other fields values may be told in several lines.
 _SINGLE = frozenset({"authorization", "content-length", "content-type", "cookie", "host"})
 
@@ -38,8 +37,9 @@ _SINGLE = frozenset({"authorization", "content-length", "content-type", "cookie"
 Kind: TypeAlias = Literal["changeset", "typed", "plain"]
 
 
-# What the head of a request may hold and the app is not told: a piece of an answer would be no answer here.
-_OF_PARTS = frozenset({"content-id", "range"})
+_OVERRIDES = frozenset({"x-http-method", "x-http-method-override", "x-method-override"})
+_SPECIAL = _OVERRIDES | {"content-id", "range", "transfer-encoding"}
+"""Fields that are looked at before vetting."""
 
 
 class Leaf(Struct, gc=False):
@@ -64,6 +64,8 @@ class Leaves:
         self._body, self._limit = body, limit
         self.items: list[SubRequest] = []
         self.told: list[Leaf] = []
+        self.overridden: list[SubRequest] = []
+        """Items that say in a header what their method is."""
         for number, (start, end) in enumerate(split(body, boundary_of(content_type), limit), 1):
             try:
                 if plain := _PLAIN.match(body, start, end):
@@ -95,23 +97,26 @@ class Leaves:
             raise TooManyItems(index + 1, index)
         method, target, headers, body = request_of(self._body, start, end)
         content_id = told.decode().rstrip(" ") if isinstance(told, bytes) else told or ""
-        inside = False
+        inside = overridden = False
         if headers:
             names = {name.lower() for name, _ in headers}
-            if not names.isdisjoint(_OF_PARTS):
+            if not names.isdisjoint(_SPECIAL):
                 own = [value for name, value in headers if name.lower() == "content-id"]
                 if len(own) > 1:
                     raise BadBatch("A Content-ID is given once.")
                 inside = bool(own) and not content_id
                 content_id = own[0] if inside else content_id
-                headers = [(name, value) for name, value in headers if name.lower() not in _OF_PARTS]
-                names -= _OF_PARTS
+                headers = [field for field in headers if not _withheld(*field)]
+                names = {name.lower() for name, _ in headers}
+                overridden = not names.isdisjoint(_OVERRIDES)
             if len(names) < len(headers):
                 headers = _joined(headers)
         if len(content_id) > MAX_ID or not (content_id.isascii() and content_id.isprintable()):
             raise BadBatch(f"A Content-ID is at most {MAX_ID} characters of printable ASCII.")
         self.told.append(Leaf(content_id, inside, typed))
         self.items.append(SubRequest(index, method, target, headers, body, content_id or None, (), group))
+        if overridden:
+            self.overridden.append(self.items[-1])
 
 
 _kinds: dict[str | None, Kind] = {None: "plain", "application/http": "plain"}
@@ -130,10 +135,10 @@ def _kind_of(fields: Mapping[str, str]) -> Kind:
 def _learnt(content_type: str) -> Kind:
     if content_type[:10].lower() == "multipart/":
         return "changeset"
-    typed = _TYPED.search(content_type)
-    if not _HTTP.match(content_type) or (typed and typed[1].lower() == "response"):
+    types = values_of("msgtype", content_type)
+    if content_type.partition(";")[0].strip().lower() != "application/http" or [word.lower() for word in types] not in ([], ["request"]):
         raise BadBatch("A part holds a request of the type application/http, or is a changeset of the type multipart/mixed.")
-    kind: Kind = "typed" if typed else "plain"
+    kind: Kind = "typed" if types else "plain"
     if len(_kinds) < _MEMORY and len(content_type) <= _LONGEST:
         _kinds[content_type] = kind
     return kind
@@ -149,21 +154,52 @@ def _joined(headers: Headers) -> Headers:
     return joined + [(name, value) for name, found in values.items() if name in _SINGLE for value in found]
 
 
+def _withheld(name: str, value: str) -> bool:
+    """Is the app not told this? It gets the whole of a request, and a piece of an answer would be no answer here."""
+    lower = name.lower()
+    return lower in ("content-id", "range") or (lower == "transfer-encoding" and value.lower() == "identity")
+
+
+def override(items: list[SubRequest], way: Way, refused: Callable[[Fault], SubResponse]) -> None:
+    """Have *items* be what a header says that they are, or refuse them.
+
+    Where clients mean it so, a POST is what ``X-HTTP-Method`` says (MS-ODATA, section 2.2.5.8), and is vetted as that. Everywhere else an app might
+    take the item for what nobody has vetted, or run as a POST what was meant as something else.
+
+    :param refused: makes the answer to an item that is refused.
+    """
+    for item in items:
+        told = [(name.lower(), upper_case(value)) for name, value in item.headers if name.lower() in _OVERRIDES]
+        if all(method == item.method for _, method in told):
+            continue
+        if way.tunnels and item.method == "POST" and [name for name, _ in told] == ["x-http-method"]:
+            item.method = told[0][1]
+        else:
+            item.refusal = refused(_OVERRIDDEN)
+
+
+_OVERRIDDEN = Fault(400, "method-override", "A header of this request calls it by another method: begin it with the method that is meant.")
+
+
 def add_query(items: list[SubRequest], query: str) -> None:
     """Give each of *items* the parameters of *query* that it does not have itself ("Sending Batch Requests" of Google's APIs)."""
     added = [parameter for parameter in query.split("&") if parameter]
     for item in items:
         path, _, own = item.target.partition("?")
-        names = {parameter.partition("=")[0] for parameter in own.split("&")}
-        missing = [parameter for parameter in added if parameter.partition("=")[0] not in names]
+        names = {_named(parameter) for parameter in own.split("&")}
+        missing = [parameter for parameter in added if _named(parameter) not in names]
         item.target = f"{path}?{'&'.join([own, *missing] if own else missing)}" if missing else item.target
+
+
+def _named(parameter: str) -> str:
+    return unquote_plus(parameter.partition("=")[0])
 
 
 def refer(items: list[SubRequest], told: list[Leaf], head: Head, way: Way, refused: Callable[[Fault], SubResponse]) -> None:
     """Complete *items* with what they are relative to, and what they refer to: ``$id`` in the url, as an entity tag, and where a JSON body binds it.
 
     :param refused: makes the answer to an item that refers to what is not there.
-    :raises DuplicateId: when an id that can be referred to is given twice.
+    :raises DuplicateId: when an id that can be referred to is given twice in one changeset, or twice outside of any.
     """
     root = service_root(head)
     if not way.refers:
@@ -185,7 +221,8 @@ def refer(items: list[SubRequest], told: list[Leaf], head: Head, way: Way, refus
             _bind(item, known, found)
         name = leaf.content_id.removeprefix("<").removesuffix(">")
         if name and (item.group or way.refers_across):
-            if name in known:
+            # Clients count from one again in each changeset; a name means the nearest before it.
+            if name in known and items[known[name]].group == item.group:
                 raise DuplicateId("Another request has this Content-ID.", f"/{item.index}")
             known[name] = item.index
         if item.late is None or not item.late.target:

@@ -45,20 +45,29 @@ def boundary_of(content_type: str) -> bytes:
 
     :raises BadBatch: when there is none, more than one, or one that no delimiter can be made of.
     """
+    found = values_of("boundary", content_type)
+    if len(found) != 1 or not _BOUNDARY.match(found[0]):
+        raise BadBatch("A multipart Content-Type names one boundary, of 1 to 200 characters.")
+    return found[0].encode("latin-1")
+
+
+def values_of(wanted: str, content_type: str) -> list[str]:
+    """The values of the parameter *wanted*, as often as it is given; an empty word where it is in pieces, or in another charset (RFC 2231).
+
+    :raises BadBatch: when the parameters cannot be told apart.
+    """
     found: list[str] = []
     at = content_type.find(";")
     while 0 <= at < len(content_type):
         parameter = _PARAMETER.match(content_type, at)
         if parameter is None:
-            raise BadBatch("The parameters of a multipart Content-Type cannot be read.")
+            raise BadBatch("The parameters of a Content-Type cannot be read.")
         at = parameter.end()
         name, quoted, plain = parameter.groups()
-        # A name with an asterisk is the way of RFC 2231 to write a value in pieces, or in another charset.
-        if name and name.lower().partition("*")[0] == "boundary":
+        # That is what an asterisk in a name means.
+        if name and name.lower().partition("*")[0] == wanted:
             found.append("" if "*" in name else plain.rstrip(" \t") if quoted is None else _ESCAPE.sub(r"\1", quoted))
-    if len(found) != 1 or not _BOUNDARY.match(found[0]):
-        raise BadBatch("A multipart Content-Type names one boundary, of 1 to 200 characters.")
-    return found[0].encode("latin-1")
+    return found
 
 
 def split(body: bytes, boundary: bytes, limit: int, start: int = 0, end: int | None = None) -> list[Span]:

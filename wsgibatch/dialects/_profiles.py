@@ -1,5 +1,6 @@
 """Whose clients send a batch in multipart, and what is peculiar to them."""
 
+import re
 from typing import NamedTuple
 
 from ..model import Head
@@ -14,6 +15,8 @@ class Way(NamedTuple):
     max_requests: int = 100
     methods: frozenset[str] = frozenset()
     """Besides those of HTTP."""
+    tunnels: bool = False
+    """May a POST say in a header what its method is?"""
     stops: bool = False
     """Does a failure end the batch, unless the client prefers to go on?"""
     responds: bool = False
@@ -28,6 +31,8 @@ class Way(NamedTuple):
     """Do the answers to a changeset stand among the others?"""
     keeps_failed: bool = False
     """Is the one answer to a changeset that has failed a changeset still?"""
+    one_unit: bool = False
+    """Is a batch one changeset, or one request?"""
 
 
 _MERGE = frozenset({"MERGE"})
@@ -36,12 +41,16 @@ PROFILES: dict[Profile, Way] = {
     "google": Way(responds=True, adds_query=True),
     "flask-batch": Way(),
     "aspnet": Way(),
-    "odata2": Way(status=202, methods=_MERGE, refers=True),
+    "odata2": Way(status=202, methods=_MERGE, tunnels=True, refers=True),
     "odata4": Way(stops=True, refers=True, refers_across=True),
-    "sharepoint": Way(methods=_MERGE, refers=True, flat=True),
+    "sharepoint": Way(methods=_MERGE, tunnels=True, refers=True, flat=True),
     "azure-blob": Way(status=202, max_requests=256),
-    "azure-tables": Way(status=202, methods=_MERGE, keeps_failed=True),
+    "azure-tables": Way(status=202, methods=_MERGE, tunnels=True, keeps_failed=True, one_unit=True),
 }
+
+
+# Parameters of JSON, and preferences, as version 4.0 calls them; in JSON of version 3 it is "odata=".
+_FOUR = re.compile(r"(?:^|[;,\s])odata\.[a-z]", re.IGNORECASE)
 
 
 def told_by(head: Head) -> Profile | None:
@@ -55,6 +64,10 @@ def told_by(head: Head) -> Profile | None:
         return None
     if "x-ms-version" in head.headers:
         return "azure-tables"
-    # A client that sends no version may be of any: what those before 4.0 need, the others take as well.
     versions = (head.headers.get(name, "") for name in ("OData-Version", "OData-MaxVersion"))
-    return "odata4" if any(version.strip().startswith("4") for version in versions) else "odata2"
+    if any(version.strip().startswith("4") for version in versions):
+        return "odata4"
+    # A client that tells nothing may be of any version: what those before 4.0 need, the others take as well.
+    older = any(name in head.headers for name in ("DataServiceVersion", "MaxDataServiceVersion"))
+    newer = any(_FOUR.search(head.headers.get(name, "")) for name in ("Accept", "Prefer"))
+    return "odata4" if newer and not older else "odata2"

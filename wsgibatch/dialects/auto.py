@@ -8,6 +8,7 @@ from .. import _lookup, dialects
 from ..errors import BadBatch, BatchRejected
 from ..model import Head, Headers
 from ..protocols import Dialect
+from ..settings import Settings
 from ._json import JSONRecogniser, Shape
 
 
@@ -23,14 +24,14 @@ class AutoDialect(JSONRecogniser):
     def max_body(self, head: Head) -> int:
         return max(dialect.max_body(head) for dialect in self._speakers(head).values())
 
-    def choose(self, head: Head, body: bytes) -> Dialect:
+    def choose(self, head: Head, body: bytes, settings: Settings) -> Dialect:
         speakers = self._speakers(head)
         if len(speakers) == 1:
-            return next(iter(speakers.values()))
+            return next(iter(speakers.values())).choose(head, body, settings)
         shape = Shape(body)
         found = [word for word, dialect in speakers.items() if dialect.recognises(head, shape)]
         if len(found) == 1:
-            return self._known[found[0]]
+            return self._known[found[0]].choose(head, body, settings)
         if found:
             raise BadBatch(f"The batch could be {' or '.join(found)}: post it where that dialect is configured by name.")
         shapes = "; ".join(f"{word}: {dialect.shape}" for word, dialect in speakers.items())

@@ -12,20 +12,20 @@ import re
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import groupby
-from typing import Literal, Self
-from uuid import uuid4
+from secrets import token_hex
+from typing import Literal
 
 from msgspec import field
 
 from .._timing import BATCH_DURATION, seconds
-from .._vet import answer_in_place
-from ..errors import BatchRejected
+from .._vet import MAX_HEAD, answer_in_place
+from ..errors import BadBatch, BatchRejected, TooManyItems
 from ..model import Answers, Batch, Done, Fault, Head, Headers, SubRequest, SubResponse, Unit
 from ..protocols import Encoder, Shape
-from ..settings import Settings
+from ..settings import Profile, Settings
 from ._http import request_bytes, response_head, response_of
 from ._json import JSON, encode
-from ._leaves import MAX_ID, Leaf, Leaves, add_query, refer
+from ._leaves import MAX_ID, Leaf, Leaves, add_query, override, refer
 from ._mime import boundary_of, part_of, split
 from ._odata import continue_on_error
 from ._profiles import PROFILES, Way, told_by
@@ -51,45 +51,47 @@ class MultipartDialect:
     loose_types: frozenset[str] = frozenset()
     shape = "multipart/mixed"
 
+    def __init__(self, profile: Profile | None = None) -> None:
+        self._profile = profile
+        """Whose clients send the batch; None as long as nothing tells."""
+
     def max_body(self, head: Head) -> int:
         # As Google's storage has it.
         return 10 << 20
 
-    def choose(self, head: Head, body: bytes) -> Self:
-        return self
+    def choose(self, head: Head, body: bytes, settings: Settings) -> "MultipartDialect":
+        return MultipartDialect(told_by(head) if settings.profile == "auto" else settings.profile)
 
     def recognises(self, head: Head, body: Shape) -> bool:
         return head.media_type in self.media_types
 
     def decode(self, head: Head, body: bytes, settings: Settings) -> MultipartBatch:
-        profile = told_by(head) if settings.profile == "auto" else settings.profile
-        most = PROFILES[profile or "google"].max_requests if settings.max_requests is None else settings.max_requests
+        most = PROFILES[self._profile or "google"].max_requests if settings.max_requests is None else settings.max_requests
         leaves = Leaves(body, head.headers.get("Content-Type", ""), most)
-        way = PROFILES[profile or ("aspnet" if leaves.told[0].typed else "google")]
+        way = PROFILES[self._profile or ("aspnet" if leaves.told[0].typed else "google")]
         on_error, preference = _preferred(head, way)
         items = leaves.items
+        # Groups have the names of parts, so what lies between two of one belongs to it as well.
+        if way.one_unit and len(items) > 1 and not (items[0].group and items[0].group == items[-1].group):
+            raise BadBatch("Here a batch is one changeset, or one request: send what else there is in batches of its own.")
+        refused = partial(answer_in_place, self)
+        override(leaves.overridden, way, refused)
         if way.adds_query and head.query:
             add_query(items, head.query)
-        refer(items, leaves.told, head, way, partial(answer_in_place, self))
+        refer(items, leaves.told, head, way, refused)
         linked = on_error == "stop" or any(item.group or item.after for item in items)
-        return MultipartBatch(items, "", linked, on_error, way.methods, way=way, told=leaves.told, preference=preference)
+        return MultipartBatch(items, "", linked, on_error, way.methods, max_target=MAX_HEAD, way=way, told=leaves.told, preference=preference)
 
     def encoder(self, head: Head, batch: Batch, settings: Settings) -> Encoder:
         duration = (settings.duration_header or BATCH_DURATION) if settings.durations else None
         return MultipartEncoder(head, batch if isinstance(batch, MultipartBatch) else MultipartBatch(batch.items), duration)
 
     def refusal(self, head: Head, error: BatchRejected) -> tuple[int, Headers, bytes]:
-        inner = {"code": error.code, **error.members()}
-        if told_by(head) == "azure-tables":
-            # With any other member a client gives the whole document for the message.
-            document: object = {"odata.error": {"code": error.code, "message": {"lang": "en", "value": error.detail}}}
-        else:
-            document = {"error": {"code": error.status, "message": error.detail, "innererror": inner}}
-        return error.status, list(JSON), encode(document)
+        fault = Fault(error.status, error.code, error.detail, tuple(error.members().items()))
+        return error.status, list(JSON), _document(fault, self._profile or told_by(head))
 
     def failure(self, fault: Fault) -> tuple[Headers, bytes]:
-        inner = {"code": fault.code, **dict(fault.members)}
-        return JSON[:1], encode({"error": {"code": fault.status, "message": fault.detail, "innererror": inner}})
+        return JSON[:1], _document(fault, self._profile)
 
     def write(self, requests: Sequence[SubRequest]) -> tuple[Headers, bytes]:
         if any(request.after or request.late is not None for request in requests):
@@ -109,9 +111,20 @@ class MultipartDialect:
         content_type = next((value for name, value in headers if name.lower() == "content-type"), "")
         try:
             found = list(_answered(body, content_type, len(requests)))
+        except TooManyItems as error:
+            raise ValueError(f"more than {error.limit} answers to {error.limit} requests") from None
         except BatchRejected as error:
             raise ValueError(error.detail) from None
         return list(_matched(found, requests))
+
+
+def _document(fault: Fault, profile: Profile | None) -> bytes:
+    """An error as the clients of *profile* read one."""
+    if profile == "azure-tables":
+        # With any other member a client gives the whole document for the message.
+        return encode({"odata.error": {"code": fault.code, "message": {"lang": "en", "value": fault.detail}}})
+    inner = {"code": fault.code, **dict(fault.members)}
+    return encode({"error": {"code": fault.status, "message": fault.detail, "innererror": inner}})
 
 
 _VERSION = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?(?:;[ -~]{0,80})?\Z")
@@ -125,7 +138,7 @@ class MultipartEncoder:
 
     def __init__(self, head: Head, batch: MultipartBatch, duration: str | None) -> None:
         self._way, self._told, self._duration = batch.way, batch.told, duration
-        # 122 random bits that nobody is told before the last answer is known: no body can hold them.
+        # 128 random bits that nobody is told before the last answer is known: no body can hold them.
         self._boundary = _boundary("batchresponse")
         self.status = batch.way.status
         # The only parameter, and without quotes: some clients take all that stands behind the sign.
@@ -161,17 +174,19 @@ class MultipartEncoder:
             headers = [*headers, (self._duration, seconds(answer.duration))]
         head = _TYPED_HEAD if leaf.typed else _PLAIN_HEAD
         if content_id:
-            told = ("Content-ID", _responding(content_id) if self._way.responds else content_id)
+            content_id = _responding(content_id) if self._way.responds else content_id
             if leaf.inside:
-                headers = [told, *headers]
+                headers = [("Content-ID", content_id), *headers]
             else:
-                head = f"{head}Content-ID: {told[1]}\r\n"
-        body = answer.body
-        return b"%b%b%b\r\n" % (
-            f"--{boundary}\r\n{head}\r\n".encode("latin-1"),
-            response_head(answer.status, answer.reason, headers, len(body)),
-            body,
-        )
+                head = f"{head}Content-ID: {content_id}\r\n"
+        length = len(answer.body) if item.method != "HEAD" else _announced(headers)
+        inner = response_head(answer.status, answer.reason, headers, length)
+        return b"%b%b\r\n" % (f"--{boundary}\r\n{head}\r\n{inner}".encode("latin-1"), answer.body)
+
+
+def _announced(headers: Headers) -> int:
+    """The length of the body that an answer to HEAD leaves out, where the app tells it."""
+    return int(next((value for name, value in headers if name.lower() == "content-length"), "0"))
 
 
 _PLAIN_HEAD = "Content-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n"
@@ -184,7 +199,7 @@ def _changeset_head(boundary: str) -> str:
 
 
 def _boundary(name: str) -> str:
-    return f"{name}_{uuid4()}"
+    return f"{name}_{token_hex(16)}"
 
 
 def _part(boundary: str, head: str, content: bytes) -> bytes:
@@ -201,9 +216,11 @@ def _responding(content_id: str) -> str:
 
 def _preferred(head: Head, way: Way) -> tuple[Literal["continue", "stop"], str]:
     """What a failure means for the items behind it, and the preference that says so (OData 4.01 Protocol, "Preference continue-on-error")."""
+    if not way.stops:
+        return "continue", ""
     asked = continue_on_error(head)
-    if not way.stops or asked is None:
-        return ("stop" if way.stops else "continue"), ""
+    if asked is None:
+        return "stop", ""
     name, goes_on = asked
     return ("continue" if goes_on else "stop"), f"{name}={str(goes_on).lower()}"
 
@@ -234,17 +251,36 @@ def _answered(body: bytes, content_type: str, limit: int) -> Iterator[Part]:
 def _matched(found: list[Part], requests: Sequence[SubRequest]) -> Iterator[SubResponse]:
     """An answer for each of *requests*: the one answer to a changeset that failed is that of all its members.
 
-    :raises ValueError: when there are more or fewer.
+    Behind a failure the server may have stopped. What it has not run has the status 0.
+
+    :raises ValueError: when there are more answers, or fewer.
     """
-    flat = len(found) == len(requests) and not any(isinstance(part, list) for part in found)
-    left = list(reversed(found))
-    for group, members in groupby(requests, lambda request: "" if flat else request.group):
+    one_each = len(found) == len(requests) and not any(isinstance(part, list) for part in found)
+    left = found[::-1]
+    failed = False
+    for group, members in groupby(requests, lambda request: "" if one_each else request.group):
         count = len(list(members))
-        for _ in range(1 if group else count):
-            part = left.pop() if left else []
-            answers = part if isinstance(part, list) else [part]
-            if len(answers) not in (1, count if group else 1):
-                raise ValueError(f"{len(found)} answers to {len(requests)} requests, of which {len(answers)} to a group of {count}")
-            yield from answers * count if group and len(answers) == 1 else answers
+        for size in [count] if group else [1] * count:
+            if failed and not left:
+                yield from [SubResponse(0, "", [], b"") for _ in range(size)]
+                continue
+            answers = _next(left, size)
+            failed = answers[-1:] != [] and answers[-1].status >= 400
+            if len(answers) == size:
+                yield from answers
+            elif failed and len(answers) == 1:
+                yield from answers * size
+            else:
+                raise ValueError(f"{len(found)} answers to {len(requests)} requests, of which {len(answers)} to a group of {size}")
     if left:
         raise ValueError(f"{len(found)} answers to {len(requests)} requests")
+
+
+def _next(left: list[Part], size: int) -> list[SubResponse]:
+    """Take the answers to the next unit, of *size* requests, off the end of *left*."""
+    part = left.pop() if left else []
+    if isinstance(part, list):
+        return part
+    # Where the answers to a changeset stand among the others, one that failed has a single one.
+    others = [left.pop() for _ in range(min(size - 1, len(left)))] if part.status < 400 else []
+    return [part, *(other for other in others if isinstance(other, SubResponse))]
