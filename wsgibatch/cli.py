@@ -103,8 +103,8 @@ def _keep(running: Server, shown: Page) -> None:
         shown.write([(f"# {word}", "dim")])
         shown.write([(curl(running.base + PATH, headers, body), "")])
     shown.write([])
-    shown.write([(f"gunicorn's log: {running.log}", "dim")])
     try:
+        shown.write([(f"gunicorn's log: {running.log}", "dim")])
         running.wait()
     except KeyboardInterrupt:
         shown.write([])
