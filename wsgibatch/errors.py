@@ -15,6 +15,7 @@
         TooLarge             413        bytes
         TooManyItems         413        sub-requests
         UnknownMediaType     415
+      StoreError             503        a store cannot be reached, or has no room
 
 An exception means that the batch did not happen; a status means that an item failed. So no exception of this tree ever speaks of one item, and
 what fails while items run is never an exception.
@@ -126,3 +127,7 @@ class UnknownMediaType(BatchRejected):
 
     status = 415
     code = "unknown-media-type"
+
+
+class StoreError(WSGIBatchError):
+    """A store cannot answer: it cannot be reached, or has no room."""
