@@ -19,6 +19,7 @@ def test_the_promised_names_are_these() -> None:
         "LengthRequired",
         "NestedBatch",
         "Settings",
+        "StoreError",
         "SubRequest",
         "SubResponse",
         "TooLarge",
