@@ -16,9 +16,10 @@ FLOORS = (
     {"_lookup", "_paths"},
     {"settings"},
     {"protocols"},
-    {"_bind", "_inherit", "_log", "_plan", "_run", "_target", "_timing", "_vet", "dialects", "executors", "stores"},
+    {"_bind", "_fingerprints", "_inherit", "_keys", "_log", "_plan", "_policy", "_records", "_run", "_target", "_timing", "_vet"}
+    | {"dialects", "executors", "stores"},
     {"_claims", "_exchange", "tags"},
-    {"_answer", "_caller", "_linked", "clients", "idempotency", "wsgi"},
+    {"_answer", "_caller", "_guard", "_leases", "_linked", "_reply", "clients", "idempotency", "wsgi"},
     {"integrations"},
     {"demo"},
     {"cli", "__main__"},
