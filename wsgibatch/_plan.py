@@ -5,7 +5,8 @@ behind it. So for an app whose safe methods do not write, a batch run by many th
 every order.
 """
 
-from itertools import groupby
+from collections.abc import Sequence
+from itertools import groupby, pairwise
 
 from msgspec import Struct
 
@@ -40,9 +41,10 @@ class Plan(Struct):
     links: Links | None = None
 
 
-def make_plan(batch: Batch, settings: Settings, concurrent: bool) -> Plan:
+def make_plan(batch: Batch, settings: Settings, concurrent: bool, repeated: Sequence[Sequence[int]] = ()) -> Plan:
     """The plan for *batch*. An executor that is not concurrent runs units in the order they are given, which keeps every order.
 
+    :param repeated: indexes of items that must not run side by side, where any do.
     :raises BatchRejected: when items wait for each other in a circle, or when the members of a group do not stand side by side.
     """
     if not batch.linked:
@@ -52,6 +54,8 @@ def make_plan(batch: Batch, settings: Settings, concurrent: bool) -> Plan:
     places = [place for place, unit in enumerate(units) for _ in unit] if len(units) < len(batch.items) else list(range(len(units)))
     needs = _needs(batch, units, places)
     sequence = _sequence(batch, units, needs)
+    if repeated:
+        _put_behind(needs, sequence, places, repeated)
     stops = batch.on_error == "stop"
     if not concurrent or stops:
         # They are run in this sequence one by one, so none is reached before what it waits for.
@@ -132,6 +136,16 @@ def _sequence(batch: Batch, units: list[Unit], needs: list[list[int]]) -> list[i
                 entered[need] = True
                 way.append((need, iter(needs[need])))
     return sequence
+
+
+def _put_behind(needs: list[list[int]], sequence: list[int], places: list[int], repeated: Sequence[Sequence[int]]) -> None:
+    """Have units of which only one may run at a time wait for each other, in the order of *sequence*, so that there can be no circle."""
+    turns = {place: turn for turn, place in enumerate(sequence)}
+    for indexes in repeated:
+        behind = sorted({places[index] for index in indexes}, key=turns.__getitem__)
+        for earlier, later in pairwise(behind):
+            if earlier not in needs[later]:
+                needs[later].append(earlier)
 
 
 def _turned(needs: list[list[int]]) -> list[list[int]]:

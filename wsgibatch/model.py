@@ -159,6 +159,8 @@ class Head(Struct):
     """Does the request carry cookies?"""
     same_origin: bool = False
     """Do Sec-Fetch-Site or Origin say that the request comes from a page of this very origin?"""
+    lasting: Callable[[int, Headers], bool] | None = None
+    """Where the answer to the batch is going to be kept: may one that holds an item with this status and these headers be?"""
 
 
 class Group:

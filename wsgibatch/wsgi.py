@@ -10,9 +10,9 @@ from multipart import parse_options_header
 
 from ._bind import Binder
 from ._caller import Caller, WSGIApp
-from ._exchange import Chunks, Effect, Elapsed, Endpoint, Finish, Read, Spawn, Start, Wait, exchange
+from ._exchange import Chunks, Effect, Elapsed, Endpoint, Finish, Forget, Read, Spawn, Start, Wait, exchange
 from ._grammar import DIGITS
-from ._inherit import MARK
+from ._inherit import CLAIM, MARK
 from ._linked import LinkedCaller, closing
 from .errors import BadBatch, BatchRejected, ConfigError, LengthRequired, TooLarge
 from .model import Batch, Done, Head, Headers, Unit
@@ -122,6 +122,8 @@ class _Drive:
                         self._open_lane(effect.dialect, effect.batch)
                 elif kind is Elapsed:
                     answer = perf_counter() - self._received
+                elif kind is Forget:
+                    self._environ[CLAIM].store(False)
                 elif kind is Finish:
                     self.headers = self.headers + effect.headers
         except StopIteration:
@@ -160,6 +162,7 @@ def _head_of(environ: dict[str, Any]) -> Head:
     request = webob.Request(environ)
     media_type, parameters = parse_options_header(environ.get("CONTENT_TYPE", ""))
     origin = environ.get("HTTP_ORIGIN", "")
+    claim = environ.get(CLAIM)
     return Head(
         path=environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""),
         mount=quote(environ.get("SCRIPT_NAME", "").encode("latin-1"), "/!$&'()*+,;=:@~"),
@@ -173,6 +176,7 @@ def _head_of(environ: dict[str, Any]) -> Head:
         item=environ.get(MARK),
         cookies="HTTP_COOKIE" in environ,
         same_origin=environ.get("HTTP_SEC_FETCH_SITE") == "same-origin" or origin.lower() == request.host_url.lower(),
+        lasting=None if claim is None else claim.lasting,
     )
 
 
