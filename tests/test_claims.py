@@ -118,7 +118,12 @@ def test_a_key_may_have_to_have_a_form() -> None:
 
 def stored(policy: Policy = Policy(), key: str | None = "k", body: bytes = b"", **changes: Any) -> list[str]:  # noqa: B008 - frozen
     """The keys in the store that a request wants."""
-    return [want.key for want in _claims.wanted(environ_of(body, "/pay", **changes), policy, key, io.BytesIO(body))]
+    return [want.key for want in wants(policy, key, body, **changes)]
+
+
+def wants(policy: Policy, key: str | None, body: bytes, **changes: Any) -> list[Wanted]:
+    environ = environ_of(body, "/pay", **changes)
+    return _claims.wanted(environ, policy, key, _claims.sender(environ, policy, key), io.BytesIO(body))
 
 
 ANNA: dict[str, Any] = {"HTTP_AUTHORIZATION": "Bearer anna"}
@@ -136,6 +141,8 @@ BOB: dict[str, Any] = {"HTTP_AUTHORIZATION": "Bearer bob"}
         (Policy(cookies=("a", "b")), {"HTTP_COOKIE": "a=1"}, {"HTTP_COOKIE": "b=1"}),
         (Policy(cookies=("sid",)), {"HTTP_COOKIE": "sid=anna"}, {"REMOTE_USER": "anna"}),
         (Policy(cookies=("sid",), anonymous="shared"), {"HTTP_COOKIE": "sid=x"}, {}),
+        (Policy(cookies=("sid",)), ANNA | {"HTTP_COOKIE": "sid=x"}, ANNA | {"HTTP_COOKIE": "sid=y"}),
+        (Policy(cookies=("sid",)), {"REMOTE_USER": "site", "HTTP_COOKIE": "sid=x"}, {"REMOTE_USER": "site", "HTTP_COOKIE": "sid=y"}),
         (Policy(anonymous="address"), {"REMOTE_ADDR": "10.0.0.1"}, {"REMOTE_ADDR": "10.0.0.2"}),
         (Policy(principal=lambda environ: environ.get("HTTP_X_ID")), {"HTTP_X_ID": "1"}, {"HTTP_X_ID": "2"}),
         (Policy(principal=lambda environ: environ.get("HTTP_X_ID"), anonymous="shared"), {"HTTP_X_ID": "1"}, {}),
@@ -163,6 +170,11 @@ def test_nobody_has_no_keys(policy: Policy, changes: dict[str, Any]) -> None:
     refused = refusal(lambda: stored(policy, None if policy.derive or policy.lock else "k", **changes))
 
     assert (refused.fault.status, refused.fault.code) == (400, "principal-missing")
+
+
+def test_other_cookies_do_not_tell_who_sends_a_request() -> None:
+    assert stored(Policy(cookies=("sid",)), HTTP_COOKIE="sid=x; seen=1") == stored(Policy(cookies=("sid",)), HTTP_COOKIE="seen=2;sid=x")
+    assert stored(**ANNA, HTTP_COOKIE="sid=x") == stored(**ANNA)
 
 
 def test_a_principal_is_text() -> None:
@@ -243,9 +255,8 @@ def test_a_key_of_the_client_stands_before_a_derived_one() -> None:
 
 def test_a_lock_stands_outside_of_what_is_kept() -> None:
     policy = Policy(lock=Dimensions(body=False))
-    wants = _claims.wanted(environ_of(b"x", **ANNA), policy, "k", io.BytesIO(b"x"))
 
-    assert [want.kind for want in wants] == ["lock", "explicit"]
+    assert [want.kind for want in wants(policy, "k", b"x", **ANNA)] == ["lock", "explicit"]
 
 
 def test_a_lock_and_a_derived_key_of_one_request_are_two() -> None:

@@ -272,6 +272,14 @@ def test_nobody_is_refused_unless_the_policy_takes_all_for_one(till: Till) -> No
     assert pay(guarded(till, anonymous="shared"), HTTP_AUTHORIZATION=None).status == 201
 
 
+def test_nobody_is_refused_before_the_body_is_read(till: Till) -> None:
+    stream = io.BytesIO(b"5 EUR")
+
+    answer = pay(IdempotencyMiddleware(till), HTTP_AUTHORIZATION=None, wsgi__input=stream)
+
+    assert (code(answer), stream.tell()) == ("principal-missing", 0)
+
+
 @pytest.mark.parametrize("changes", [{"body": b"6 EUR"}, {"PATH_INFO": "/other"}, {"QUERY_STRING": "a=1"}, {"REQUEST_METHOD": "PATCH"}], ids=str)
 def test_one_key_for_two_requests_is_refused(till: Till, changes: dict[str, Any]) -> None:
     app = guarded(till)

@@ -39,6 +39,8 @@ class Refused(Exception):
 
 Kind: TypeAlias = Literal["explicit", "derived", "lock"]
 Parts: TypeAlias = tuple[str | bytes | None, ...]
+Principal: TypeAlias = tuple[str, ...]
+"""Who sends a request, in words that can be hashed."""
 
 
 class Wanted(Struct):
@@ -97,7 +99,7 @@ def client_key(environ: dict[str, Any], policy: Policy) -> str | None:
     return key
 
 
-def principal(environ: dict[str, Any], policy: Policy) -> tuple[str, ...]:
+def principal(environ: dict[str, Any], policy: Policy) -> Principal:
     """Who sends a request, in words that can be hashed.
 
     :raises Refused: when nobody knows, and the policy refuses such requests.
@@ -109,12 +111,15 @@ def principal(environ: dict[str, Any], policy: Policy) -> tuple[str, ...]:
             raise TypeError(f"principal gave {told!r}, which is neither text nor None")
         if told:
             return ("told", told)
-    elif environ.get("HTTP_AUTHORIZATION"):
-        return ("authorization", environ["HTTP_AUTHORIZATION"])
-    elif environ.get("REMOTE_USER"):
-        return ("user", environ["REMOTE_USER"])
-    elif found := [pair for pair in _cookies(environ, policy.cookies) if pair[1]]:
-        return ("cookies", *(word for pair in found for word in pair))
+    else:
+        # A proxy or a test site may have one credential for all users, so cookies that are named always count.
+        cookies = [word for pair in _cookies(environ, policy.cookies) if pair[1] for word in pair]
+        if environ.get("HTTP_AUTHORIZATION"):
+            return ("authorization", environ["HTTP_AUTHORIZATION"], *cookies)
+        if environ.get("REMOTE_USER"):
+            return ("user", environ["REMOTE_USER"], *cookies)
+        if cookies:
+            return ("cookies", *cookies)
     if policy.anonymous == "refuse":
         raise Refused(Fault(400, "principal-missing", "Say who you are: keys are kept for each client by itself, and requests of nobody have none."))
     return ("address", environ.get("REMOTE_ADDR", "")) if policy.anonymous == "address" else ("shared",)
@@ -126,25 +131,36 @@ def _cookies(environ: dict[str, Any], names: tuple[str, ...]) -> list[tuple[str,
     return sorted((name.strip(), value.strip()) for name, _, value in pairs if name.strip() in names)
 
 
+def sender(environ: dict[str, Any], policy: Policy, key: str | None) -> Principal | None:
+    """Who sends a request, as far as that is known to matter before its body is read; nobody makes us read a body to be refused.
+
+    :raises Refused: as :func:`principal`.
+    """
+    made = (policy.lock, policy.derive if key is None else None)
+    personal = key is not None or any(isinstance(source, Dimensions) and source.principal for source in made)
+    return principal(environ, policy) if personal else None
+
+
 def needs_body(policy: Policy, key: str | None) -> bool:
     """Does what a request wants depend on its body?"""
-    made = [policy.lock, policy.derive if key is None else None]
+    made = (policy.lock, policy.derive if key is None else None)
     return (key is not None and policy.fingerprint is not None) or any(callable(one) or (one is not None and one.body) for one in made)
 
 
-def wanted(environ: dict[str, Any], policy: Policy, key: str | None, body: BinaryIO) -> list[Wanted]:
+def wanted(environ: dict[str, Any], policy: Policy, key: str | None, who: Principal | None, body: BinaryIO) -> list[Wanted]:
     """The keys that a request wants, in the order in which they are claimed: a lock stands outside of what is kept.
 
+    :param who: what :func:`sender` told.
     :param body: of the request, left at its beginning.
     :raises Refused: when nobody knows who sends it.
     """
     wants: list[Wanted] = []
-    if policy.lock is not None and (parts := _parts("lock", policy.lock, environ, policy, body)) is not None:
+    if policy.lock is not None and (parts := _parts("lock", policy.lock, environ, policy, who, body)) is not None:
         wants.append(_wanted("lock", policy, parts))
     if key is not None:
-        parts = (*principal(environ, policy), key)
+        parts = (*(who or ()), key)
         wants.append(_wanted("explicit", policy, parts, key, fingerprint(environ, policy, body)))
-    elif policy.derive is not None and (parts := _parts("derive", policy.derive, environ, policy, body)) is not None:
+    elif policy.derive is not None and (parts := _parts("derive", policy.derive, environ, policy, who, body)) is not None:
         wants.append(_wanted("derived", policy, parts))
     return wants
 
@@ -154,13 +170,13 @@ def _wanted(kind: Kind, policy: Policy, parts: Parts, name: str = "", compared: 
     return Wanted(kind, name or stored, stored, compared)
 
 
-def _parts(field: str, source: Any, environ: dict[str, Any], policy: Policy, body: BinaryIO) -> Parts | None:
+def _parts(field: str, source: Any, environ: dict[str, Any], policy: Policy, who: Principal | None, body: BinaryIO) -> Parts | None:
     """What makes a key of the request itself."""
     if isinstance(source, Dimensions):
-        who = principal(environ, policy) if source.principal else ("anybody",)
-        return (str(len(who)), *who, *_chosen(source, environ, body))
+        named = (who or ()) if source.principal else ("anybody",)
+        return (str(len(named)), *named, *_chosen(source, environ, body))
     told = source(environ, whole_of(body))
-    return None if told is None else (*principal(environ, policy), "callable", text_of(told, field))
+    return None if told is None else (*(who or principal(environ, policy)), "callable", text_of(told, field))
 
 
 def _chosen(source: Dimensions, environ: dict[str, Any], body: BinaryIO) -> Iterable[str | bytes | None]:

@@ -69,9 +69,9 @@ class Policy(Struct, kw_only=True, frozen=True):
     """Sets the keys of one service apart from those of others in the same store."""
 
     principal: Any = None
-    """Who sends a request: ``f(environ) -> str | None``. Left out, it is told by Authorization, else REMOTE_USER, else the ``cookies``."""
+    """Who sends a request: ``f(environ) -> str | None``. Left out, it is told by Authorization, else REMOTE_USER, and by the ``cookies``."""
     cookies: Words = ()
-    """The cookies that tell who sends a request, such as ``sessionid``, where nothing else does."""
+    """The cookies that tell who sends a request, such as ``sessionid``."""
     anonymous: Literal["refuse", "shared", "address"] = "refuse"
     """Requests of which nobody knows who sends them: refused, all one principal, or one for each REMOTE_ADDR."""
     revalidate: Any = None

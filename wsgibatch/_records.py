@@ -132,7 +132,7 @@ def decode(value: bytes) -> Record | None:
             return None
         if record.encoding:
             record.body, record.encoding = zlib.decompress(record.body), 0
-    except (msgspec.DecodeError, zlib.error):
+    except (msgspec.DecodeError, UnicodeDecodeError, zlib.error):
         return None
     return record
 

@@ -74,9 +74,10 @@ class IdempotencyMiddleware:
         body: BinaryIO = BytesIO()
         try:
             key = _claims.client_key(environ, policy)
+            who = _claims.sender(environ, policy, key)
             if _claims.needs_body(policy, key):
                 body = _body_of(environ, policy.max_request)
-            found = self._claimed(_claims.wanted(environ, policy, key, body), environ, policy)
+            found = self._claimed(_claims.wanted(environ, policy, key, who, body), environ, policy)
         except Refused as refused:
             body.close()
             status, headers, document = _claims.problem(refused, policy)
