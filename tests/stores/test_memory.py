@@ -185,9 +185,9 @@ def test_a_value_that_comes_late_does_not_make_room_for_itself(clock: Clock) -> 
     clock.now += 20
 
     with pytest.raises(StoreError):
-        store.finish("a", claim.owner, b"x" * 500, 100)
+        store.finish("a", claim.owner, b"x" * 470, 100)
 
-    assert store.finish("a", claim.owner, b"x" * 400, 100)
+    assert store.finish("a", claim.owner, b"x" * 460, 100)
 
 
 def test_tags_are_bounded_and_the_oldest_signature_is_forgotten() -> None:

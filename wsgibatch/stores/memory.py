@@ -130,7 +130,7 @@ class MemoryStore:
     def rest(self) -> None:
         self._lock.acquire()
 
-    def resume(self) -> None:
+    def resume(self, child: bool) -> None:
         self._lock.release()
 
     def _look(self, key: str, now: float) -> Claim | None:

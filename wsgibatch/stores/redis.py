@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import ConfigError, StoreError
 from ..model import Claim, Claimed, Held, Kept, Lost
+from ._fork import Calls
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -77,6 +78,8 @@ if owner == ARGV[1] then return false end
 return text(now - signed)
 """
 
+_PATIENCE = 5.0
+"""Seconds for an answer."""
 _SAFE_POLICIES = ("noeviction", "volatile-ttl")
 
 
@@ -102,12 +105,13 @@ class RedisStore:
         if isinstance(server, str):
             once = Retry(NoBackoff(), 0)
             try:
-                self._client = redis.Redis.from_url(server, socket_timeout=5, socket_connect_timeout=5, retry=once)
+                self._client = redis.Redis.from_url(server, socket_timeout=_PATIENCE, socket_connect_timeout=_PATIENCE, retry=once)
             except ValueError as error:
                 raise ConfigError(f"store: a url of Redis is not understood: {error}") from error
         if self._client.get_encoder().decode_responses:
             raise ConfigError("store: Redis keeps bytes here: use a client without decode_responses")
         self._policy_known = False
+        self._calls = Calls(_PATIENCE)
 
     @classmethod
     def from_url(cls, url: str) -> "RedisStore":
@@ -159,10 +163,11 @@ class RedisStore:
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
-        try:
-            yield
-        except self._failures as error:
-            raise StoreError(f"Redis: {error}") from error
+        with self._calls:
+            try:
+                yield
+            except self._failures as error:
+                raise StoreError(f"Redis: {error}") from error
 
     def _run(self, script: str, key: bytes, *arguments: str | bytes) -> Any:
         try:

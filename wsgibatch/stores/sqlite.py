@@ -11,15 +11,14 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
-from threading import Condition
 from typing import Literal
 
 from ..errors import ConfigError, StoreError
 from ..model import Claim, Claimed, Held, Kept, Lost
-from ._fork import rest_at_forks
+from ._fork import Calls
 from ._takeover import in_the_way
 
 _SCHEMA = (
@@ -80,10 +79,8 @@ class SqliteStore:
         self._path = Path(path).absolute()
         self._timeout = timeout
         self._idle: list[sqlite3.Connection] = []
-        self._lent = 0
-        self._resting = False
-        self._changed = Condition()
-        rest_at_forks(self)
+        # A call may wait for other writers for its timeout.
+        self._calls = Calls(2 * timeout, self.close)
 
     @classmethod
     def from_url(cls, url: str) -> "SqliteStore":
@@ -149,24 +146,9 @@ class SqliteStore:
             return [row and row[0] for row in found]
 
     def close(self) -> None:
-        with self._changed:
-            self._close()
-
-    def rest(self) -> None:
-        self._changed.acquire()
-        self._resting = True
-        # A call may wait for other writers for its timeout. Whoever forks amid a call of its own, in a signal handler say, is not held up for ever.
-        self._changed.wait_for(lambda: self._lent == 0, 2 * self._timeout)
-        self._close()
-
-    def resume(self) -> None:
-        self._resting = False
-        self._changed.notify_all()
-        self._changed.release()
-
-    def _close(self) -> None:
-        while self._idle:
-            self._idle.pop().close()
+        with suppress(IndexError):
+            while True:
+                self._idle.pop().close()
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
@@ -174,28 +156,24 @@ class SqliteStore:
 
         :raises StoreError: for whatever SQLite has to say.
         """
-        with self._changed:
-            while self._resting:
-                self._changed.wait()
-            self._lent += 1
-            connection = self._idle.pop() if self._idle else None
-        try:
-            if connection is None:
-                connection = self._open()
-            yield connection
-        except BaseException as error:
-            if connection is not None:
-                connection.close()
-                connection = None
-            if isinstance(error, sqlite3.Error | OSError):
-                raise StoreError(f"{self._path}: {error}") from error
-            raise
-        finally:
-            with self._changed:
-                self._lent -= 1
+        with self._calls:
+            connection: sqlite3.Connection | None = None
+            try:
+                connection = self._taken() or self._open()
+                yield connection
+            except BaseException as error:
                 if connection is not None:
-                    self._idle.append(connection)
-                self._changed.notify_all()
+                    connection.close()
+                if isinstance(error, sqlite3.Error | OSError):
+                    raise StoreError(f"{self._path}: {error}") from error
+                raise
+            self._idle.append(connection)
+
+    def _taken(self) -> sqlite3.Connection | None:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return None
 
     def _open(self) -> sqlite3.Connection:
         # Autocommit: transactions are begun here by hand. Whichever thread is lent it uses it alone.
