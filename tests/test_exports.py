@@ -20,6 +20,7 @@ def test_the_promised_names_are_these() -> None:
         "NestedBatch",
         "Overloaded",
         "Settings",
+        "StoreError",
         "SubRequest",
         "SubResponse",
         "TooLarge",

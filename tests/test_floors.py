@@ -16,9 +16,10 @@ FLOORS = (
     {"_limits", "_lookup", "_paths"},
     {"settings"},
     {"protocols"},
-    {"_answer", "_bind", "_inherit", "_jsonpath", "_log", "_plan", "_run", "_target", "_timing", "_vet", "dialects", "executors", "stores"},
+    {"_answer", "_bind", "_fingerprints", "_inherit", "_jsonpath", "_keys", "_log", "_plan", "_policy", "_records", "_run", "_target"}
+    | {"_timing", "_vet", "dialects", "executors", "stores"},
     {"_claims", "_exchange", "tags"},
-    {"_caller", "_drive", "_linked", "clients", "idempotency", "wsgi"},
+    {"_caller", "_drive", "_guard", "_leases", "_linked", "_reply", "clients", "idempotency", "wsgi"},
     {"integrations"},
     {"demo"},
     {"cli", "__main__"},

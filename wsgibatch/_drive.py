@@ -6,7 +6,8 @@ from typing import Any
 
 from ._bind import Binder
 from ._caller import Caller, WSGIApp
-from ._exchange import Chunks, Effect, Elapsed, Endpoint, Finish, Read, Spawn, Start, Wait
+from ._exchange import Chunks, Effect, Elapsed, Endpoint, Finish, Forget, Read, Spawn, Start, Wait
+from ._inherit import CLAIM
 from ._limits import Limits
 from ._linked import LinkedCaller, closing
 from .errors import BatchRejected
@@ -65,6 +66,8 @@ class Drive:
                         yield []
                 elif kind is Elapsed:
                     answer = perf_counter() - self._received
+                elif kind is Forget:
+                    self._environ[CLAIM].store(False)
                 elif kind is Finish:
                     self.status, self.headers = effect.status, effect.headers
         finally:

@@ -6,12 +6,13 @@ Until ``Start`` is yielded a batch can be refused, and nothing has run; from the
 
 import inspect
 import logging
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any, Literal, TypeAlias
 
 from msgspec import Struct
 
 from . import _lookup, dialects, executors
+from ._keys import key_items
 from ._log import batch_log, item_log, log_batch, log_items, log_refusal
 from ._plan import make_plan
 from ._run import LinkedRun, Run
@@ -60,6 +61,10 @@ class Elapsed(Struct):
     """Answered with the seconds since the batch was received."""
 
 
+class Forget(Struct):
+    """Have the answer not be kept for when the batch is sent again, since an item of it may be answered otherwise then."""
+
+
 class Finish(Struct):
     """Send this status and these headers instead, if none have been sent."""
 
@@ -70,9 +75,9 @@ class Finish(Struct):
 Chunks: TypeAlias = list[bytes]
 """A list of bytes is an effect as well: send them."""
 
-Effect: TypeAlias = Read | Start | Spawn | Wait | Elapsed | Finish | Chunks
+Effect: TypeAlias = Read | Start | Spawn | Wait | Elapsed | Forget | Finish | Chunks
 
-_WAIT, _ELAPSED = Wait(), Elapsed()
+_WAIT, _ELAPSED, _FORGET = Wait(), Elapsed(), Forget()
 
 
 class Endpoint:
@@ -161,7 +166,9 @@ def exchange(head: Head, endpoint: Endpoint) -> Generator[Effect, Any, None]:
         recogniser = dialect = recogniser.choose(head, body, endpoint.settings)
         batch = dialect.decode(head, body, endpoint.settings)
         endpoint.vet(batch, head, dialect, len(body))
-        plan = make_plan(batch, endpoint.settings, endpoint.executor.concurrent)
+        key = head.headers.get("Idempotency-Key")
+        repeated = key_items(batch, key) if key is not None or endpoint.vet.keyed else ()
+        plan = make_plan(batch, endpoint.settings, endpoint.executor.concurrent, repeated)
     except BatchRejected as error:
         # The last place where a batch can be refused.
         log_refusal(head, error)
@@ -173,7 +180,7 @@ def exchange(head: Head, endpoint: Endpoint) -> Generator[Effect, Any, None]:
     streamed = encoder.settled and (endpoint.settings.stream or not encoder.ordered)
     run = Run(plan, encoder.ordered) if plan.links is None else LinkedRun(plan, plan.links, encoder.ordered, streamed)
     window = AHEAD * endpoint.settings.workers if streamed else WINDOW
-    tally = Tally()
+    tally = Tally(head.lasting)
     reported = 0
     yield Start(encoder.status, encoder.headers, dialect, batch, streamed)
     while True:
@@ -191,6 +198,8 @@ def exchange(head: Head, endpoint: Endpoint) -> Generator[Effect, Any, None]:
         burst = yield _WAIT
         reported = len(burst)
         run.take(burst)
+    if tally.passing:
+        yield _FORGET
     yield [encoder.end()]
     total = yield _ELAPSED
     log_batch(head, len(batch.items), tally.failed, total)
@@ -225,7 +234,10 @@ def portions(done: list[Done]) -> Iterator[list[Done]]:
 class Tally:
     """What the end of a batch tells of its items."""
 
-    def __init__(self) -> None:
+    def __init__(self, lasting: Callable[[int, Headers], bool] | None = None) -> None:
+        self._lasting = lasting
+        self.passing = False
+        """Has any item been answered in a way that need not last? Asked only where somebody keeps answers."""
         # Asked once, since a batch may have many bursts.
         self._told, self._each_told = batch_log.isEnabledFor(logging.INFO), item_log.isEnabledFor(logging.INFO)
         self.failed = 0
@@ -238,6 +250,8 @@ class Tally:
             log_items(done)
         if self._told:
             self.failed += sum(answer.status >= 400 for _, answers in done for answer in answers)
+        if self._lasting is not None and not self.passing:
+            self.passing = not all(self._lasting(answer.status, answer.headers) for _, answers in done for answer in answers)
         missing = SHOWN - len(self.times)
         if missing > 0:
             self.times += [(answer.started, answer.duration) for _, answers in done[:missing] for answer in answers][:missing]

@@ -17,6 +17,8 @@ DEADLINE = "wsgibatch.deadline"
 """The environ key of the moment from which on an item is late, on the clock of :func:`time.monotonic`."""
 GROUP = "wsgibatch.group"
 """The environ key of the atomic group that an item belongs to, while it runs."""
+CLAIM = "wsgibatch.idempotency"
+"""The environ key of what holds the key of a request, while it runs."""
 
 _KEPT = (
     "SERVER_NAME",
@@ -170,6 +172,8 @@ class HeaderNames:
     def __init__(self, settings: Settings) -> None:
         self._dropped = _DROPPED | {name.lower() for name in settings.deny_headers} | (set() if settings.item_cookies else {"cookie"})
         self.known: dict[str, str] = {}
+        self.keyed = False
+        """Has any item ever brought an idempotency key?"""
 
     def learn(self, name: str) -> str | None:
         """The CGI name, an empty word for one that an item may not set, or None for what is no header name (RFC 9110, section 5.1)."""
@@ -183,6 +187,7 @@ class HeaderNames:
             key = lower.upper().replace("-", "_")
         else:
             key = "HTTP_" + lower.upper().replace("-", "_")
+            self.keyed = self.keyed or lower == "idempotency-key"
         if len(self.known) < _MEMORY and len(name) <= _LONGEST:
             self.known[name] = key
         return key

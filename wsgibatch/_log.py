@@ -56,6 +56,22 @@ def log_unclosed(error: Exception) -> None:
     _record(batch_log, logging.ERROR, "closing an app's answer failed", {}, error)
 
 
+def log_store(doing: str, error: Exception) -> None:
+    """A store of idempotent replies that could not do what it was asked."""
+    _record(batch_log, logging.ERROR, "the store of idempotent replies failed to %(store_call)s", {"store_call": doing}, error)
+
+
+def log_lost(key: str) -> None:
+    """A request whose key has gone to another one while it ran. *key* is the one in the store, which tells nobody anything."""
+    line = "the lease of a request has ended before it was answered, and its key %(store_key)s may have gone to another one"
+    _record(batch_log, logging.WARNING, line, {"store_key": key})
+
+
+def log_unkept(error: Exception) -> None:
+    """An answer of which no record can be made; it has been sent as it is."""
+    _record(batch_log, logging.ERROR, "an answer cannot be kept, and its key is given back", {}, error)
+
+
 def log_batch(head: Head, count: int, failed: int, duration: float) -> None:
     """The record of a batch that ran."""
     if batch_log.isEnabledFor(logging.INFO):

@@ -5,7 +5,8 @@ behind it. So for an app whose safe methods do not write, a batch run by many th
 every order.
 """
 
-from itertools import groupby
+from collections.abc import Sequence
+from itertools import groupby, pairwise
 
 from msgspec import Struct
 
@@ -39,9 +40,10 @@ class Plan(Struct):
     """The units that are not run, since they ask for the same as the one at this place, and are answered with it."""
 
 
-def make_plan(batch: Batch, settings: Settings, concurrent: bool) -> Plan:
+def make_plan(batch: Batch, settings: Settings, concurrent: bool, repeated: Sequence[Sequence[int]] = ()) -> Plan:
     """The plan for *batch*. An executor that is not concurrent runs units in the order they are given, which keeps every order.
 
+    :param repeated: indexes of items that must not run side by side, where any do.
     :raises BatchRejected: when items wait for each other in a circle, or when the members of a group do not stand side by side.
     """
     if not batch.linked:
@@ -51,12 +53,14 @@ def make_plan(batch: Batch, settings: Settings, concurrent: bool) -> Plan:
     places = [place for place, unit in enumerate(units) for _ in unit] if len(units) < len(batch.items) else list(range(len(units)))
     needs = _needs(batch, units, places)
     sequence = _sequence(batch, units, needs)
+    if repeated:
+        _put_behind(needs, sequence, places, repeated)
     stops = batch.on_error == "stop"
     if not concurrent or stops:
         # They are run in this sequence one by one, so none is reached before what it waits for.
         needs = [[] for _ in units]
     alone = [True] * len(units) if stops else _alone(units, settings, concurrent)
-    echoes = _echoes(batch, units) if settings.coalesce and not stops else {}
+    echoes = _echoes(batch, units, repeated) if settings.coalesce and not stops else {}
     return Plan(units, alone, Links(places, sequence, [*map(len, needs)], _turned(needs), stops), echoes)
 
 
@@ -68,9 +72,10 @@ def _alone(units: list[Unit], settings: Settings, concurrent: bool) -> list[bool
     return [unit[0].method not in SAFE if len(unit) == 1 else any(item.method not in SAFE for item in unit) for unit in units]
 
 
-def _echoes(batch: Batch, units: list[Unit]) -> dict[int, list[int]]:
+def _echoes(batch: Batch, units: list[Unit], repeated: Sequence[Sequence[int]] = ()) -> dict[int, list[int]]:
     """The safe units that ask for the same as one before them, with nothing between the two that could change the answer."""
-    needed = {edge.index for item in batch.items for edge in item.after}
+    # What others wait for has to run, or nobody would tell them that it is done.
+    needed = {edge.index for item in batch.items for edge in item.after}.union(*repeated)
     echoes: dict[int, list[int]] = {}
     first: dict[object, int] = {}
     for place, unit in enumerate(units):
@@ -149,6 +154,16 @@ def _sequence(batch: Batch, units: list[Unit], needs: list[list[int]]) -> list[i
                 entered[need] = True
                 way.append((need, iter(needs[need])))
     return sequence
+
+
+def _put_behind(needs: list[list[int]], sequence: list[int], places: list[int], repeated: Sequence[Sequence[int]]) -> None:
+    """Have units of which only one may run at a time wait for each other, in the order of *sequence*, so that there can be no circle."""
+    turns = {place: turn for turn, place in enumerate(sequence)}
+    for indexes in repeated:
+        behind = sorted({places[index] for index in indexes}, key=turns.__getitem__)
+        for earlier, later in pairwise(behind):
+            if earlier not in needs[later]:
+                needs[later].append(earlier)
 
 
 def _turned(needs: list[list[int]]) -> list[list[int]]:

@@ -56,6 +56,11 @@ class Vetter:
         self._names = HeaderNames(settings)
         self._max_item_body = settings.max_item_body
 
+    @property
+    def keyed(self) -> bool:
+        """May items have idempotency keys of their own?"""
+        return self._names.keyed
+
     def __call__(self, batch: Batch, head: Head, dialect: Dialect, size: int) -> None:
         """Complete each item with its path, query and CGI fields, or with its refusal.
 

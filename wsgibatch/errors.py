@@ -16,6 +16,7 @@
         TooManyItems         413        sub-requests
         UnknownMediaType     415
         Overloaded           503
+      StoreError             503        a store cannot be reached, or has no room
 
 An exception means that the batch did not happen; a status means that an item failed. So no exception of this tree ever speaks of one item, and
 what fails while items run is never an exception.
@@ -150,3 +151,7 @@ class Overloaded(BatchRejected):
 
     def headers(self) -> list[tuple[str, str]]:
         return [("Retry-After", str(math.ceil(self._limit)))]
+
+
+class StoreError(WSGIBatchError):
+    """A store cannot answer: it cannot be reached, or has no room."""

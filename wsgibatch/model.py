@@ -174,6 +174,8 @@ class Head(Struct):
     """Does the request carry cookies?"""
     same_origin: bool = False
     """Do Sec-Fetch-Site or Origin say that the request comes from a page of this very origin?"""
+    lasting: Callable[[int, Headers], bool] | None = None
+    """Where the answer to the batch is going to be kept: may one that holds an item with this status and these headers be?"""
 
 
 class Group:
@@ -206,3 +208,37 @@ class Group:
     def hooks(self, committed: bool) -> Iterable[Callable[[], object]]:
         """What is to be called, now that the group has ended this way. A hook may give another, which is called as well."""
         return self._hooks[committed]
+
+
+class Claimed(NamedTuple):
+    """The key is ours: the request may run, and is to be finished by *owner*."""
+
+    fence: int
+    """A number that only grows, for the app to hand on to what it writes to, so that an owner whose lease has ended can be refused there."""
+    owner: str
+    """Random; what a store knows this one claim by."""
+
+
+class Held(NamedTuple):
+    """Another one runs it now."""
+
+    left: float
+    """Seconds that its lease has left."""
+    fingerprint: bytes
+
+
+class Kept(NamedTuple):
+    """It has run, and this is what was kept of it."""
+
+    value: bytes
+    fingerprint: bytes
+
+
+class Lost(NamedTuple):
+    """Whoever ran it never finished it: nobody knows how far it came."""
+
+    fingerprint: bytes
+
+
+Claim: TypeAlias = Claimed | Held | Kept | Lost
+"""What a store says of a key."""

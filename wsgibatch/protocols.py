@@ -6,11 +6,11 @@ A *dialect* is a wire format of batches, an *executor* decides where and when un
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Literal, Protocol
 
 from ._limits import Limits, Ticket
 from .errors import BatchRejected
-from .model import Answers, Batch, Done, Fault, Group, Head, Headers, SubRequest, SubResponse, Unit
+from .model import Answers, Batch, Claim, Done, Fault, Group, Head, Headers, SubRequest, SubResponse, Unit
 from .settings import Settings
 
 
@@ -166,3 +166,36 @@ class Atomic(Protocol):
 
         It raises when the transaction cannot be begun or committed.
         """
+
+
+class Store(Protocol):
+    """Keeps what became of requests under keys, for all processes that may be sent the same request again.
+
+    Time is the store's own: leases and ages are told in seconds, never as a moment. Each call is atomic for each key that it names.
+    Whatever keeps a store from answering is raised as :class:`~wsgibatch.errors.StoreError`. One object serves many threads, before and after a fork.
+    """
+
+    def begin(self, key: str, fingerprint: bytes, lease: float, keep: float, on_crash: Literal["execute", "fail"]) -> Claim:
+        """Claim *key* where nobody has it, or where its last owner's lease has ended, *on_crash* is ``"execute"`` and *fingerprint* is the same.
+
+        :param lease: seconds after which an owner that has neither renewed nor finished is taken for dead.
+        :param keep: seconds for which it is remembered that an owner has died.
+        """
+
+    def renew(self, key: str, owner: str, lease: float) -> bool:
+        """Have the lease end in *lease* seconds from now; False when *owner* does not hold *key* any more."""
+
+    def finish(self, key: str, owner: str, value: bytes | None, ttl: float) -> bool:
+        """Keep *value* for *ttl* seconds, or with None forget *key*; False, and nothing done, when *owner* does not hold it any more."""
+
+    def peek(self, key: str) -> Claim | None:
+        """What is known of *key*, which is not claimed by that; None when nothing is. Never :class:`~wsgibatch.model.Claimed`."""
+
+    def touch(self, tags: Sequence[str], owner: str, ttl: float) -> list[float | None]:
+        """Sign each of *tags* with *owner* for *ttl* seconds; the seconds since somebody else has signed it, or None where nobody has."""
+
+    def seen(self, tags: Sequence[str]) -> list[str | None]:
+        """Who has signed each of *tags* last."""
+
+    def close(self) -> None:
+        """Give back connections and the like. A call that comes later opens them again."""

@@ -38,7 +38,8 @@ _TAKEN = frozenset(
 """Headers of an answer that a duration cannot stand in."""
 _COMPUTED = frozenset(
     {"REQUEST_METHOD", "PATH_INFO", "QUERY_STRING", "CONTENT_TYPE", "CONTENT_LENGTH", "RAW_URI", "REQUEST_URI"}
-    | {"wsgi.input", "wsgi.input_terminated", "wsgi.file_wrapper", "wsgi.run_once", "wsgibatch.deadline", "wsgibatch.group", "wsgibatch.item"}
+    | {"wsgi.input", "wsgi.input_terminated", "wsgi.file_wrapper", "wsgi.run_once"}
+    | {"wsgibatch.deadline", "wsgibatch.group", "wsgibatch.idempotency", "wsgibatch.item"}
 )
 """Environ keys that each item has of its own."""
 _SIZES = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
@@ -121,7 +122,7 @@ class Settings(Struct, kw_only=True, frozen=True):
 
     def __post_init__(self) -> None:
         for info in fields(type(self)):
-            force_setattr(self, info.name, _checked(info, getattr(self, info.name)))
+            force_setattr(self, info.name, checked(info, getattr(self, info.name)))
         _check_together(self)
 
     def replace(self, **overrides: Any) -> "Settings":
@@ -162,7 +163,7 @@ def _check_names(values: Mapping[str, Any]) -> None:
             raise ConfigError(f"there is no setting {name!r} {nearest(name, known)}")
 
 
-def _checked(info: FieldInfo, value: Any) -> Any:
+def checked(info: FieldInfo, value: Any) -> Any:
     """*value* in the declared type; a lone word may stand for a list of one."""
     if isinstance(value, str) and _is_list(info.type):
         if "," in value or len(value.split()) != 1:

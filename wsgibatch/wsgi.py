@@ -13,7 +13,7 @@ from ._caller import WSGIApp
 from ._drive import Drive, Stream
 from ._exchange import Endpoint, exchange
 from ._grammar import DIGITS
-from ._inherit import MARK
+from ._inherit import CLAIM, MARK
 from .errors import BadBatch, ConfigError, LengthRequired, TooLarge
 from .model import Head, Headers
 from .settings import Settings
@@ -100,6 +100,7 @@ def _head_of(environ: dict[str, Any]) -> Head:
     request = webob.Request(environ)
     media_type, parameters = parse_options_header(environ.get("CONTENT_TYPE", ""))
     origin = environ.get("HTTP_ORIGIN", "")
+    claim = environ.get(CLAIM)
     return Head(
         path=environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""),
         mount=quote(environ.get("SCRIPT_NAME", "").encode("latin-1"), "/!$&'()*+,;=:@~"),
@@ -114,6 +115,7 @@ def _head_of(environ: dict[str, Any]) -> Head:
         item=environ.get(MARK),
         cookies="HTTP_COOKIE" in environ,
         same_origin=environ.get("HTTP_SEC_FETCH_SITE") == "same-origin" or origin.lower() == request.host_url.lower(),
+        lasting=None if claim is None else claim.lasting,
     )
 
 

@@ -1,0 +1,61 @@
+"""keys: what does a request pay for idempotent replies, without a key and with one?"""
+
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+from wsgibatch.idempotency import IdempotencyMiddleware
+
+from ..answers import Figure, Row
+from ..apps.trivial import app
+from ..measure import alone, figure, interleaved
+from ..work import BODY, HEADERS, WSGIApp, environ_of
+
+title = "time of a request through the middleware of idempotent replies, over a direct call"
+CALLS = 1000
+
+
+def ask() -> list[Row]:
+    rows = [Row(f"{method} without a key", alone(_without, method), 2.0, "µs") for method in ("GET", "POST")]
+    # A store in memory takes next to no time itself.
+    return [
+        *rows,
+        Row("POST that is executed and kept", alone(_executed), None, "µs"),
+        Row("POST that is answered as before", alone(_again), None, "µs"),
+    ]
+
+
+def _without(method: str) -> Figure:
+    # Nobody changes it.
+    environ = environ_of(method, "/items/7", HEADERS, BODY)
+    return _over(lambda: environ)
+
+
+def _executed() -> Figure:
+    numbers = count()
+    return _over(lambda: _keyed(str(next(numbers))))
+
+
+def _again() -> Figure:
+    return _over(lambda: _keyed("again"))
+
+
+def _over(environ: Callable[[], dict[str, Any]]) -> Figure:
+    direct, guarded = interleaved(_calls(app, environ), _calls(IdempotencyMiddleware(app), environ))
+    return figure([(one - other) / CALLS * 1e6 for one, other in zip(guarded, direct, strict=True)])
+
+
+def _keyed(key: str) -> dict[str, Any]:
+    return environ_of("POST", "/items/7", {**HEADERS, "Authorization": "Bearer anna", "Idempotency-Key": key}, BODY)
+
+
+def _calls(called: WSGIApp, environ: Callable[[], dict[str, Any]]) -> Callable[[], None]:
+    def run() -> None:
+        for _ in range(CALLS):
+            called(environ(), _ignore)
+
+    return run
+
+
+def _ignore(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
+    pass

@@ -1,0 +1,316 @@
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.executors.test_contract import PATIENCE
+from tests.stores.test_contract import LONG, REQUEST, claimed
+from wsgibatch import ConfigError
+from wsgibatch.errors import StoreError
+from wsgibatch.model import Claimed, Kept
+from wsgibatch.stores import sqlite
+from wsgibatch.stores.sqlite import SqliteStore
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "records.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[SqliteStore]:
+    made = SqliteStore(path, timeout=0.05)
+    yield made
+    made.close()
+
+
+CALLS: dict[str, Callable[[SqliteStore], object]] = {
+    "begin": lambda store: store.begin("new", REQUEST, LONG, LONG, "execute"),
+    "renew": lambda store: store.renew("key", "owner", LONG),
+    "keep": lambda store: store.finish("key", "owner", b"value", LONG),
+    "forget": lambda store: store.finish("key", "owner", None, LONG),
+    "touch": lambda store: store.touch(["User:1"], "ada", LONG),
+    "peek": lambda store: store.peek("key"),
+    "seen": lambda store: store.seen(["User:1"]),
+}
+every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
+every_writing_call = pytest.mark.parametrize("call", list(CALLS.values())[:5], ids=list(CALLS)[:5])
+
+
+def asked(path: Path, statement: str) -> object:
+    with closing(sqlite3.connect(path)) as connection:
+        [answer] = connection.execute(statement).fetchone()
+    return answer
+
+
+def test_no_file_is_made_before_the_first_call(store: SqliteStore, path: Path) -> None:
+    assert not path.exists()
+    store.peek("key")
+    assert path.exists()
+
+
+def test_the_file_is_in_wal_mode(store: SqliteStore, path: Path) -> None:
+    store.peek("key")
+
+    assert asked(path, "PRAGMA journal_mode") == "wal"
+
+
+def test_commits_are_not_synced_one_by_one(store: SqliteStore) -> None:
+    with store._connection() as connection:
+        assert connection.execute("PRAGMA synchronous").fetchone() == (1,)
+
+
+@pytest.mark.parametrize("path", ["", ":memory:"])
+def test_a_database_in_memory_is_refused(path: str) -> None:
+    with pytest.raises(ConfigError, match="use 'memory://'"):
+        SqliteStore(path)
+
+
+def test_a_path_is_meant_from_where_the_store_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    store = SqliteStore("records.db")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+
+    store.peek("key")
+    store.close()
+
+    assert (tmp_path / "records.db").exists()
+
+
+def test_records_outlive_the_store(path: Path) -> None:
+    first = SqliteStore(path)
+    claim = claimed(first)
+    assert first.finish("key", claim.owner, b"answer", LONG)
+    first.close()
+
+    second = SqliteStore(path)
+
+    assert second.peek("key") == Kept(b"answer", REQUEST)
+    second.close()
+
+
+def test_a_fence_is_never_given_twice(path: Path) -> None:
+    fences = []
+    for _ in range(3):
+        store = SqliteStore(path)
+        for _ in range(3):
+            claim = claimed(store)
+            fences.append(claim.fence)
+            assert store.finish("key", claim.owner, None, LONG)
+        store.close()
+
+    assert fences == sorted(set(fences))
+
+
+def test_a_file_that_holds_other_tables_is_shared_with_them(store: SqliteStore, path: Path) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE records (name TEXT)")
+        connection.execute("INSERT INTO records VALUES ('theirs')")
+        connection.commit()
+
+    claimed(store)
+
+    assert asked(path, "SELECT name FROM records") == "theirs"
+
+
+@every_writing_call
+def test_a_writer_that_does_not_end_is_a_store_error(store: SqliteStore, path: Path, call: Callable[[SqliteStore], object]) -> None:
+    claimed(store)
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+
+        with pytest.raises(StoreError, match="locked") as caught:
+            call(store)
+
+    assert isinstance(caught.value.__cause__, sqlite3.OperationalError)
+    call(store)
+
+
+def test_what_is_kept_can_be_read_while_another_one_writes(store: SqliteStore, path: Path) -> None:
+    assert store.finish("key", claimed(store).owner, b"answer", LONG)
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+
+        assert store.begin("key", REQUEST, LONG, LONG, "execute") == Kept(b"answer", REQUEST)
+
+
+def test_a_call_waits_for_another_one_that_writes(path: Path) -> None:
+    store = SqliteStore(path, timeout=PATIENCE)
+    claimed(store, "other")
+    found: list[object] = []
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        waiting = threading.Thread(target=lambda: found.append(store.begin("key", REQUEST, LONG, LONG, "execute")))
+        waiting.start()
+        waiting.join(0.05)
+        assert not found
+    waiting.join(PATIENCE)
+    store.close()
+
+    assert isinstance(found[0], Claimed)
+
+
+@every_call
+def test_a_file_that_is_no_database_is_a_store_error(store: SqliteStore, path: Path, call: Callable[[SqliteStore], object]) -> None:
+    path.write_bytes(b"this is no database, whatever its name says " * 100)
+
+    with pytest.raises(StoreError, match="not a database") as caught:
+        call(store)
+
+    assert isinstance(caught.value.__cause__, sqlite3.DatabaseError)
+
+
+@every_call
+def test_a_file_that_was_overwritten_is_a_store_error(path: Path, call: Callable[[SqliteStore], object]) -> None:
+    first = SqliteStore(path)
+    for number in range(200):
+        claimed(first, f"key {number}")
+    first.close()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:1024] + b"\xff" * (len(whole) - 1024))
+    store = SqliteStore(path)
+
+    with pytest.raises(StoreError, match="malformed|corrupt"):
+        call(store)
+
+    path.write_bytes(whole)
+    call(store)
+    store.close()
+
+
+@every_call
+def test_a_directory_that_is_missing_is_a_store_error_until_it_is_there(tmp_path: Path, call: Callable[[SqliteStore], object]) -> None:
+    store = SqliteStore(tmp_path / "later" / "records.db")
+
+    with pytest.raises(StoreError, match="unable to open"):
+        call(store)
+
+    (tmp_path / "later").mkdir()
+    call(store)
+    store.close()
+
+
+def test_a_call_that_fails_in_the_middle_leaves_no_transaction_behind(store: SqliteStore) -> None:
+    claimed(store)
+
+    with pytest.raises(UnicodeEncodeError):
+        store.touch(["User:1", "\ud800"], "ada", LONG)
+
+    assert store.seen(["User:1"]) == [None]
+    assert store.touch(["User:1"], "ada", LONG) == [None]
+
+
+def test_calls_one_after_another_use_one_connection(store: SqliteStore) -> None:
+    for number in range(20):
+        claimed(store, f"key {number}")
+
+    assert len(store._idle) == 1
+
+
+def test_closing_closes_the_connections(store: SqliteStore) -> None:
+    claimed(store)
+    [connection] = store._idle
+
+    store.close()
+
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        connection.execute("SELECT 1")
+
+
+FORKED = """
+import os, sqlite3, sys
+from tests.stores.test_contract import claimed
+from wsgibatch.stores.sqlite import SqliteStore
+
+store = SqliteStore(sys.argv[1])
+claimed(store)
+[connection] = store._idle
+child = os.fork()
+try:
+    connection.execute("SELECT 1")
+except sqlite3.ProgrammingError:
+    claimed(store, f"after {child}")
+else:
+    sys.exit("the connection has come through the fork")
+store.close()
+if child:
+    sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_no_connection_comes_through_a_fork(path: Path) -> None:
+    ended = subprocess.run([sys.executable, "-c", FORKED, path], capture_output=True, text=True, timeout=PATIENCE, check=False)
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_what_is_over_is_deleted_now_and_then(store: SqliteStore, path: Path) -> None:
+    for number in range(sqlite._PURGE_EVERY - 2):
+        assert store.finish(f"key {number}", claimed(store, f"key {number}").owner, b"value", -1)
+    store.touch(["User:1"], "ada", -1)
+    store.touch(["User:2"], "ada", LONG)
+    claimed(store, "alive")
+    assert asked(path, "SELECT count(*) FROM wsgibatch_records") == sqlite._PURGE_EVERY - 1
+
+    claimed(store, "last")
+
+    assert asked(path, "SELECT count(*) FROM wsgibatch_records") == 2
+    assert asked(path, "SELECT group_concat(tag) FROM wsgibatch_tags") == "User:2"
+
+
+OPENING = """
+import sys
+from wsgibatch.stores.sqlite import SqliteStore
+
+store = SqliteStore(sys.argv[1])
+sys.stdin.readline()
+store.touch(["User:1"], sys.argv[2], 1000)
+store.close()
+"""
+
+
+def test_many_processes_may_make_the_file_at_once(path: Path) -> None:
+    for _ in range(3):
+        openers = [subprocess.Popen([sys.executable, "-c", OPENING, path, str(number)], stdin=subprocess.PIPE) for number in range(6)]
+        for opener in openers:
+            assert opener.stdin is not None
+            opener.stdin.write(b"go\n")
+            opener.stdin.flush()
+        for opener in openers:
+            opener.communicate(timeout=PATIENCE)
+        assert [opener.returncode for opener in openers] == [0] * len(openers)
+        for file in path.parent.glob("records.db*"):
+            file.unlink()
+
+
+STORMING = """
+import sys
+from tests.stores.test_contract import LONG, claimed
+from wsgibatch.stores.sqlite import SqliteStore
+
+store = SqliteStore(sys.argv[1])
+number = 0
+while True:
+    number += 1
+    assert store.finish(f"key {number}", claimed(store, f"key {number}").owner, b"x" * 10_000, LONG)
+    print(number, flush=True)
+"""
+
+
+def test_a_process_that_is_killed_takes_nothing_with_it(path: Path, store: SqliteStore) -> None:
+    with subprocess.Popen([sys.executable, "-c", STORMING, path], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        for _ in range(100):
+            done = int(process.stdout.readline())
+        process.kill()
+
+    assert done == 100
+    assert [store.peek(f"key {number}") for number in range(1, 101)] == [Kept(b"x" * 10_000, REQUEST)] * 100
+    claimed(store, "next")
+    assert asked(path, "PRAGMA integrity_check") == "ok"

@@ -1,0 +1,136 @@
+"""A request that has its keys, while it runs: what the app is told of that, and what becomes of them in the end.
+
+There are three ends. A request is *kept* (its answer is in the store), *released* (its key is forgotten, and the next try executes), or *abandoned*
+(its lease runs out, as if its process had been killed, and a retry gets what the policy has for requests that were lost). In an atomic group the end
+waits for the group's: what is rolled back has not happened.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import IO
+
+from msgspec import Struct
+
+from . import _records
+from ._claims import Wanted
+from ._leases import Lease
+from ._log import log_unkept
+from ._policy import LONGEST, Policy
+from .model import Group, Headers
+
+_FAILED = ("500 Internal Server Error", [("Content-Type", "text/plain")], b"The app failed to answer this request.")
+"""What is kept of an app that raised, where errors are kept."""
+
+
+class Claimed(Struct):
+    """A key that this request has, and why it wanted it."""
+
+    want: Wanted
+    lease: Lease
+
+
+class Guard:
+    """What holds the keys of a request while it runs; the app finds it as ``environ["wsgibatch.idempotency"]``."""
+
+    def __init__(self, claimed: Sequence[Claimed], policy: Policy, limit: int, body: IO[bytes] | None) -> None:
+        self._claimed, self._policy, self._body = claimed, policy, body
+        self.limit = limit
+        """Bytes of an answer that are kept."""
+        self.drain_timeout = policy.drain_timeout
+        self._told: bool | None = None
+        self._seconds: float | None = None
+        self._group: Group | None = None
+        self._outcome: tuple[bytes | None, float] = None, 0.0
+        # The reply's own key stands behind a lock.
+        self._own = claimed[-1]
+
+    @property
+    def key(self) -> str:
+        """The key: the client's own, or a digest where it was derived."""
+        return self._own.want.name
+
+    @property
+    def fence(self) -> int:
+        """A number that has grown each time that this key was claimed. Where the app writes, it can refuse what comes with a smaller one."""
+        return self._own.lease.fence
+
+    @property
+    def owner(self) -> str:
+        """Random; names this one claim."""
+        return self._own.lease.owner
+
+    @property
+    def lost(self) -> bool:
+        """May another request have claimed the key, since this one has run for too long or could not renew its lease?"""
+        return any(claimed.lease.lost for claimed in self._claimed)
+
+    def store(self, kept: bool) -> None:
+        """Have the answer kept, or not, whatever its status is."""
+        self._told = kept
+
+    def ttl(self, seconds: float) -> None:
+        """Have the answer kept for *seconds*, if it is.
+
+        :raises ValueError: for what is no time that a store can keep something for.
+        """
+        if not 0 < seconds <= LONGEST:
+            raise ValueError(f"{seconds!r} is not between 0 and {LONGEST:.0f} seconds")
+        self._seconds = float(seconds)
+
+    def lasting(self, status: int, headers: Headers) -> bool:
+        """Would an answer like this be kept, if it were the whole one?"""
+        return _records.lasting(status, headers, self._policy.on_error)
+
+    def join(self, group: Group) -> None:
+        """Have the end wait for that of *group*."""
+        self._group = group
+        group.on_commit(lambda: self._finish(*self._outcome))
+        group.on_rollback(lambda: self._finish(None, 0.0))
+
+    def keep(self, status: str, headers: Headers, body: bytes | None, told: bool | None, seconds: float | None) -> None:
+        """The answer is whole, and closed.
+
+        :param body: None for one that was too large.
+        :param told: what the answer itself says of whether it is kept, and *seconds* for how long; the app's word in the environ stands before both.
+        """
+        told = told if self._told is None else self._told
+        kept = self._own.want.kind != "lock" and _records.storable(_records.code_of(status), headers, self._policy.on_error, told)
+        if body is None and self._own.want.kind == "derived":
+            # Its client has not asked to be told that there was an answer.
+            kept = False
+        ttl = self._seconds or min(seconds or self._policy.kept_for, LONGEST)
+        self._settle(self._written(status, headers, body) if kept else None, ttl)
+
+    def failed(self) -> None:
+        """The app has raised: nothing is kept, unless the policy keeps errors."""
+        kept = self._policy.on_error == "store" and self._own.want.kind != "lock" and self._told is not False
+        self._settle(self._written(*_FAILED) if kept else None, self._policy.kept_for)
+
+    def abandon(self) -> None:
+        """Nobody knows what became of the request: what it has claimed is left to its leases."""
+        self._drop_body()
+        for claimed in self._claimed:
+            claimed.lease.over = True
+
+    def _written(self, status: str, headers: Headers, body: bytes | None) -> bytes | None:
+        try:
+            return _records.encode(status, headers, body, self._policy.keep_cookies, time.time())
+        except (TypeError, ValueError) as error:
+            log_unkept(error)
+            return None
+
+    def _settle(self, value: bytes | None, ttl: float) -> None:
+        self._drop_body()
+        if self._group is None:
+            self._finish(value, ttl)
+        else:
+            self._outcome = value, ttl
+
+    def _finish(self, value: bytes | None, ttl: float) -> None:
+        for claimed in reversed(self._claimed):
+            claimed.lease.finish(None if claimed.want.kind == "lock" else value, ttl)
+
+    def _drop_body(self) -> None:
+        """The copy of the request's body, which may be a file."""
+        if self._body is not None:
+            self._body.close()
