@@ -156,6 +156,23 @@ def test_a_call_waits_for_another_one_that_writes(path: Path) -> None:
     assert isinstance(found[0], Claimed)
 
 
+def test_a_file_is_brought_into_wal_mode_as_soon_as_others_let_go_of_it(path: Path) -> None:
+    store = SqliteStore(path, timeout=PATIENCE)
+    found: list[object] = []
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE theirs (name TEXT)")
+        # Here SQLite gives up at once, whatever timeout it was given.
+        other.execute("BEGIN IMMEDIATE")
+        waiting = threading.Thread(target=lambda: found.append(store.begin("key", REQUEST, LONG, LONG, "execute")))
+        waiting.start()
+        waiting.join(0.05)
+        assert waiting.is_alive()
+    waiting.join(PATIENCE)
+    store.close()
+
+    assert isinstance(found[0], Claimed)
+
+
 @every_call
 def test_a_file_that_is_no_database_is_a_store_error(store: SqliteStore, path: Path, call: Callable[[SqliteStore], object]) -> None:
     path.write_bytes(b"this is no database, whatever its name says " * 100)
