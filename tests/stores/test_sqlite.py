@@ -7,11 +7,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from webob import Request, Response
 
 from tests.executors.test_contract import PATIENCE
 from tests.stores.test_contract import LONG, REQUEST, claimed
 from wsgibatch import ConfigError
 from wsgibatch.errors import StoreError
+from wsgibatch.idempotency import IdempotencyMiddleware
 from wsgibatch.model import Claimed, Kept
 from wsgibatch.stores import sqlite
 from wsgibatch.stores.sqlite import SqliteStore
@@ -106,6 +108,18 @@ def test_a_fence_is_never_given_twice(path: Path) -> None:
         store.close()
 
     assert fences == sorted(set(fences))
+
+
+@pytest.mark.parametrize(("size", "replayed"), [(16 << 20, True), ((16 << 20) + 1, False)])
+def test_an_answer_of_sixteen_megabytes_is_kept(store: SqliteStore, size: int, replayed: bool) -> None:
+    middleware = IdempotencyMiddleware(Response(b"x" * size), store)
+    request = Request.blank("/", method="POST", headers={"Idempotency-Key": "k", "Authorization": "Bearer ada"})
+    assert request.get_response(middleware).status_code == 200
+
+    again = request.get_response(middleware)
+
+    assert (again.status_code, len(again.body) == size) == ((200, True) if replayed else (409, False))
+    assert again.headers.get("Idempotent-Replayed") == ("true" if replayed else None)
 
 
 def test_a_file_that_holds_other_tables_is_shared_with_them(store: SqliteStore, path: Path) -> None:

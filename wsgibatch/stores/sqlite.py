@@ -72,6 +72,9 @@ class SqliteStore:
     :raises ConfigError: when *path* names no file.
     """
 
+    max_body = 16 << 20
+    """Bytes of an answer that are kept where a policy does not say: a disk has more room for them than a memory."""
+
     def __init__(self, path: str | os.PathLike[str], timeout: float = 5.0) -> None:
         if os.fspath(path) in ("", ":memory:"):
             raise ConfigError("store: SQLite in memory would have a database for each connection: name a file, or use 'memory://'")
