@@ -1,3 +1,4 @@
+import gc
 import sqlite3
 import subprocess
 import sys
@@ -249,6 +250,18 @@ def test_closing_closes_the_connections(store: SqliteStore) -> None:
     [connection] = store._idle
 
     store.close()
+
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        connection.execute("SELECT 1")
+
+
+def test_a_store_that_nobody_has_any_more_has_closed_its_connections(path: Path) -> None:
+    store = SqliteStore(path)
+    claimed(store)
+    [connection] = store._idle
+
+    del store
+    gc.collect()
 
     with pytest.raises(sqlite3.ProgrammingError, match="closed"):
         connection.execute("SELECT 1")

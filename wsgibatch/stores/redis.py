@@ -108,7 +108,8 @@ class RedisStore:
         if self._client.get_encoder().decode_responses:
             raise ConfigError("store: Redis keeps bytes here: use a client without decode_responses")
         self._policy_known = False
-        self._calls = Calls(_PATIENCE)
+        # A child should not hold sockets of its parent; what the caller has made is the caller's affair.
+        self._calls = Calls(_PATIENCE, self._client.close if self._own else None)
 
     @classmethod
     def from_url(cls, url: str) -> "RedisStore":
