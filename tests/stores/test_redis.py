@@ -110,6 +110,13 @@ def test_a_redis_that_hangs_is_a_store_error(own_server: Server) -> None:
     store.close()
 
 
+@pytest.mark.parametrize(("options", "seconds"), [("", 5.0), ("?socket_timeout=0.5&socket_connect_timeout=0.5", 0.5)])
+def test_an_answer_is_waited_for_for_five_seconds_or_as_the_url_says(options: str, seconds: float) -> None:
+    pool = RedisStore(f"redis://127.0.0.1:1/0{options}")._client.connection_pool
+
+    assert [pool.connection_kwargs[name] for name in ("socket_timeout", "socket_connect_timeout")] == [seconds, seconds]
+
+
 def test_scripts_that_redis_has_forgotten_are_sent_again(store: RedisStore, redis: Server) -> None:
     def forget() -> None:
         with redis.client() as client:

@@ -1,3 +1,4 @@
+import gc
 import sqlite3
 import subprocess
 import sys
@@ -7,11 +8,13 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from webob import Request, Response
 
 from tests.executors.test_contract import PATIENCE
 from tests.stores.test_contract import LONG, REQUEST, claimed
 from wsgibatch import ConfigError
 from wsgibatch.errors import StoreError
+from wsgibatch.idempotency import IdempotencyMiddleware
 from wsgibatch.model import Claimed, Kept
 from wsgibatch.stores import sqlite
 from wsgibatch.stores.sqlite import SqliteStore
@@ -108,6 +111,18 @@ def test_a_fence_is_never_given_twice(path: Path) -> None:
     assert fences == sorted(set(fences))
 
 
+@pytest.mark.parametrize(("size", "replayed"), [(16 << 20, True), ((16 << 20) + 1, False)])
+def test_an_answer_of_sixteen_megabytes_is_kept(store: SqliteStore, size: int, replayed: bool) -> None:
+    middleware = IdempotencyMiddleware(Response(b"x" * size), store)
+    request = Request.blank("/", method="POST", headers={"Idempotency-Key": "k", "Authorization": "Bearer ada"})
+    assert request.get_response(middleware).status_code == 200
+
+    again = request.get_response(middleware)
+
+    assert (again.status_code, len(again.body) == size) == ((200, True) if replayed else (409, False))
+    assert again.headers.get("Idempotent-Replayed") == ("true" if replayed else None)
+
+
 def test_a_file_that_holds_other_tables_is_shared_with_them(store: SqliteStore, path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("CREATE TABLE records (name TEXT)")
@@ -150,6 +165,23 @@ def test_a_call_waits_for_another_one_that_writes(path: Path) -> None:
         waiting.start()
         waiting.join(0.05)
         assert not found
+    waiting.join(PATIENCE)
+    store.close()
+
+    assert isinstance(found[0], Claimed)
+
+
+def test_a_file_is_brought_into_wal_mode_as_soon_as_others_let_go_of_it(path: Path) -> None:
+    store = SqliteStore(path, timeout=PATIENCE)
+    found: list[object] = []
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE theirs (name TEXT)")
+        # Here SQLite gives up at once, whatever timeout it was given.
+        other.execute("BEGIN IMMEDIATE")
+        waiting = threading.Thread(target=lambda: found.append(store.begin("key", REQUEST, LONG, LONG, "execute")))
+        waiting.start()
+        waiting.join(0.05)
+        assert waiting.is_alive()
     waiting.join(PATIENCE)
     store.close()
 
@@ -218,6 +250,18 @@ def test_closing_closes_the_connections(store: SqliteStore) -> None:
     [connection] = store._idle
 
     store.close()
+
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        connection.execute("SELECT 1")
+
+
+def test_a_store_that_nobody_has_any_more_has_closed_its_connections(path: Path) -> None:
+    store = SqliteStore(path)
+    claimed(store)
+    [connection] = store._idle
+
+    del store
+    gc.collect()
 
     with pytest.raises(sqlite3.ProgrammingError, match="closed"):
         connection.execute("SELECT 1")

@@ -79,8 +79,8 @@ def _before() -> None:
     # Two threads that fork at once would wait for each other.
     _one_fork.acquire()
     for what in list(_known):
-        what.rest()
         _at_rest.append(what)
+        what.rest()
 
 
 def _after(child: bool) -> None:

@@ -94,8 +94,6 @@ class RedisStore:
     def __init__(self, server: "str | Redis | RedisCluster") -> None:
         try:
             import redis
-            from redis.backoff import NoBackoff
-            from redis.retry import Retry
         except ImportError as error:
             raise ConfigError("store: Redis needs redis-py: pip install wsgibatch[redis]") from error
         self._failures = (redis.RedisError, OSError)
@@ -103,15 +101,15 @@ class RedisStore:
         self._own = isinstance(server, str)
         self._client: Any = server
         if isinstance(server, str):
-            once = Retry(NoBackoff(), 0)
             try:
-                self._client = redis.Redis.from_url(server, socket_timeout=_PATIENCE, socket_connect_timeout=_PATIENCE, retry=once)
+                self._client = redis.Redis.from_url(server, socket_timeout=_PATIENCE, socket_connect_timeout=_PATIENCE)
             except ValueError as error:
                 raise ConfigError(f"store: a url of Redis is not understood: {error}") from error
         if self._client.get_encoder().decode_responses:
             raise ConfigError("store: Redis keeps bytes here: use a client without decode_responses")
         self._policy_known = False
-        self._calls = Calls(_PATIENCE)
+        # A child should not hold sockets of its parent; what the caller has made is the caller's affair.
+        self._calls = Calls(_PATIENCE, self._client.close if self._own else None)
 
     @classmethod
     def from_url(cls, url: str) -> "RedisStore":

@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
 from typing import Literal
+from weakref import finalize
 
 from ..errors import ConfigError, StoreError
 from ..model import Claim, Claimed, Held, Kept, Lost
@@ -72,6 +73,9 @@ class SqliteStore:
     :raises ConfigError: when *path* names no file.
     """
 
+    max_body = 16 << 20
+    """Bytes of an answer that are kept where a policy does not say: a disk has more room for them than a memory."""
+
     def __init__(self, path: str | os.PathLike[str], timeout: float = 5.0) -> None:
         if os.fspath(path) in ("", ":memory:"):
             raise ConfigError("store: SQLite in memory would have a database for each connection: name a file, or use 'memory://'")
@@ -81,6 +85,8 @@ class SqliteStore:
         self._idle: list[sqlite3.Connection] = []
         # A call may wait for other writers for its timeout.
         self._calls = Calls(2 * timeout, self.close)
+        # Few close a store that lives as long as its process.
+        finalize(self, _close, self._idle)
 
     @classmethod
     def from_url(cls, url: str) -> "SqliteStore":
@@ -146,9 +152,7 @@ class SqliteStore:
             return [row and row[0] for row in found]
 
     def close(self) -> None:
-        with suppress(IndexError):
-            while True:
-                self._idle.pop().close()
+        _close(self._idle)
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
@@ -200,6 +204,12 @@ class SqliteStore:
                 time.sleep(0.01)
             else:
                 return
+
+
+def _close(connections: list[sqlite3.Connection]) -> None:
+    with suppress(IndexError):
+        while True:
+            connections.pop().close()
 
 
 def _look(connection: sqlite3.Connection, key: str) -> Claim | None:
