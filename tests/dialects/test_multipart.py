@@ -16,7 +16,7 @@ from tests import strategies
 from tests.gateway import Answer, environ_of, send
 from wsgibatch import BatchMiddleware, BatchRejected, ConfigError, DuplicateId, Group, Head, Settings, SubRequest
 from wsgibatch.dialects._mime import part_of, split
-from wsgibatch.dialects._profiles import PROFILES
+from wsgibatch.dialects._profiles import PROFILES, Way
 from wsgibatch.dialects.multipart import MultipartDialect
 from wsgibatch.model import Headers
 from wsgibatch.settings import Profile
@@ -423,13 +423,79 @@ def test_a_changeset_is_answered_with_one(site: Site) -> None:
     assert [(inner.status, inner.fields.get("content-id")) for inner in part.inner] == [(201, "1"), (200, None)]
 
 
-@pytest.mark.parametrize(("profile", "nested"), [("odata2", False), ("odata4", False), ("sharepoint", False), ("azure-tables", True)])
+@pytest.mark.parametrize(("profile", "nested"), [("odata2", False), ("odata4", False), ("azure-tables", True)])
 def test_a_changeset_that_failed_is_answered_with_what_failed(site: Site, profile: str, nested: bool) -> None:
     [part] = parts_of(post(site, parts(changeset(*WRITES, leaf(b"GET /a\r\n"))), "/srv/$batch", atomic=no_transaction, profile=profile))
 
     [answered] = part.inner if nested else [part]
     assert bool(part.inner) is nested
     assert (answered.status, answered.fields["content-id"], answered.body) == (409, "2", b"no")
+
+
+def test_a_changeset_that_failed_has_an_answer_for_each_of_its_requests_for_sharepoint(site: Site) -> None:
+    answered = parts_of(post(site, parts(changeset(*WRITES, leaf(b"GET /a\r\n"))), "/srv/$batch", atomic=no_transaction, profile="sharepoint"))
+
+    assert [part.status for part in answered] == [424, 409, 424]
+
+
+@pytest.mark.parametrize("profile", ["odata2", "odata4", "sharepoint", "azure-tables"])
+def test_a_changeset_that_only_stopped_tells_what_has_happened(site: Site, profile: str) -> None:
+    answered = parts_of(post(site, parts(changeset(*WRITES, leaf(b"GET /a\r\n"))), "/srv/$batch", atomic="stop", profile=profile))
+
+    told = answered if profile == "sharepoint" else answered[0].inner
+    assert [part.status for part in told] == [201, 409, 424]
+    assert site.ran == ["/srv/people", "/fail"]
+
+
+ERROR = '{"odata.error":{"code":"X","message":{"lang":"en","value":"%s"}}}'
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        (ERROR % "no", ERROR % "1:no"),
+        (ERROR % "0:no", ERROR % "0:no"),
+        ('{"odata.error":{"message":"no"}}', '{"odata.error":{"message":"no"}}'),
+        ('{"odata.error":5}', '{"odata.error":5}'),
+        ("[]", "[]"),
+        ("no", "no"),
+    ],
+)
+def test_clients_of_azure_tables_are_told_in_the_message_which_request_of_a_changeset_failed(body: str, told: str) -> None:
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        failed = environ["PATH_INFO"] == "/b"
+        start_response("409 Conflict" if failed else "201 Created", [("Content-Type", "application/json")])
+        return [body.encode() if failed else b"{}"]
+
+    batch = parts(changeset(leaf(b"POST /a\r\n"), leaf(b"POST /b\r\n"), leaf(b"POST /c\r\n")))
+    [part] = parts_of(post(app, batch, "/srv/$batch", atomic=no_transaction, profile="azure-tables"))
+
+    assert part.inner[0].body == told.encode()
+
+
+def test_an_answer_that_holds_the_boundary_of_the_whole_is_not_passed_on() -> None:
+    """Whoever reads the beginning of a stream might have an app say it."""
+    seen: list[bytes] = []
+
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [b"\r\n--" + seen[0] + b"\r\n" if seen else b"first"]
+
+    environ = environ_of(parts(leaf(b"GET /a\r\n"), leaf(b"GET /b\r\n")), CONTENT_TYPE="multipart/mixed; boundary=b")
+    headers: dict[str, str] = {}
+
+    def start_response(status: str, told: Headers, exc_info: object = None) -> None:
+        headers.update(told)
+
+    pieces = iter(BatchMiddleware(app, stream=True)(environ, start_response))
+    first = next(pieces)
+    seen.append(headers["Content-Type"].partition("boundary=")[2].encode())
+
+    rest = b"".join(pieces)
+
+    assert b"HTTP/1.1 200 OK" in first
+    assert b"HTTP/1.1 502 Bad Gateway" in rest
+    assert (first + rest).count(b"--" + seen[0]) == 3
 
 
 def test_the_answers_to_a_changeset_stand_among_the_others_for_sharepoint(site: Site) -> None:
@@ -868,7 +934,8 @@ def test_an_answer_with_a_changeset_that_failed_and_one_that_did_not_is_read(sit
 
     answer = post(site, body, kind=dict(headers)["Content-Type"], profile=profile, atomic=no_transaction)
 
-    assert [read.status for read in MultipartDialect().read(answer.headers, answer.body, requests)] == [409, 409, 200, 200, 200]
+    undone = 424 if profile == "sharepoint" else 409
+    assert [read.status for read in MultipartDialect().read(answer.headers, answer.body, requests)] == [undone, 409, 200, 200, 200]
 
 
 def failing(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -877,13 +944,18 @@ def failing(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iter
     return [environ["PATH_INFO"].encode()]
 
 
-def expected(units: list[list[int]], stops: bool) -> list[int]:
+def expected(units: list[list[int]], way: Way) -> list[int]:
     """The statuses of items that would answer with those in *units*, of which the longer ones are changesets."""
     statuses: list[int] = []
     for unit in units:
-        stopped = stops and any(status >= 400 for status in statuses)
-        failed = next((status for status in unit if status >= 400), None)
-        statuses += [0] * len(unit) if stopped else unit if failed is None else [failed] * len(unit)
+        stopped = way.stops and any(status >= 400 for status in statuses)
+        failed = next((place for place, status in enumerate(unit) if status >= 400), None)
+        if stopped:
+            statuses += [0] * len(unit)
+        elif failed is None:
+            statuses += unit
+        else:
+            statuses += [unit[failed] if place == failed or not way.flat else 424 for place in range(len(unit))]
     return statuses
 
 
@@ -899,5 +971,5 @@ def test_whatever_is_answered_is_read(profile: Profile, units: list[list[int]]) 
     answer = post(failing, body, kind=dict(headers)["Content-Type"], profile=profile, atomic=no_transaction)
 
     read = MultipartDialect().read(answer.headers, answer.body, requests)
-    assert [found.status for found in read] == expected(units, PROFILES[profile].stops)
-    assert all(found.body == f"/{found.status}".encode() for found in read if found.status)
+    assert [found.status for found in read] == expected(units, PROFILES[profile])
+    assert all(found.body == f"/{found.status}".encode() for found in read if found.status not in (0, 424))

@@ -1,9 +1,13 @@
-"""What OData has in common in its two formats, JSON and multipart."""
+"""What OData has in common in its two formats, JSON and multipart, and in the services that followed it."""
 
 import re
+from copy import copy
+from typing import Any
 from urllib.parse import quote
 
-from ..model import Head
+import msgspec
+
+from ..model import Head, SubResponse
 
 SYSTEM = frozenset({"all", "batch", "crossjoin", "entity", "id", "metadata", "root"})
 """What stands behind a ``$`` at the start of a url and is a resource of the service, whatever requests are called (OData 4.01 Protocol,
@@ -35,3 +39,23 @@ def continue_on_error(head: Head) -> tuple[str, bool] | None:
         if name in ("continue-on-error", "odata.continue-on-error"):
             return name, value != "false"
     return None
+
+
+_document = msgspec.json.Decoder(dict[str, Any])
+_NUMBERED = re.compile(r"[0-9]+:")
+
+
+def numbered(answer: SubResponse, place: int) -> SubResponse:
+    """*answer*, an error, with the place of its request in the changeset in front of its message: what clients of Azure Tables look for there."""
+    try:
+        document = _document.decode(answer.body)
+        message = document["odata.error"]["message"]
+        if _NUMBERED.match(message["value"]):
+            return answer
+        message["value"] = f"{place}:{message['value']}"
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError, TypeError):
+        # Not such an error: it is told as it is.
+        return answer
+    changed = copy(answer)
+    changed.body = msgspec.json.encode(document)
+    return changed

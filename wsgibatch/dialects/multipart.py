@@ -17,6 +17,7 @@ from typing import Literal
 
 from msgspec import field
 
+from .._answer import SPOILT
 from .._timing import BATCH_DURATION, seconds
 from .._vet import MAX_HEAD, answer_in_place
 from ..errors import BadBatch, BatchRejected, TooManyItems
@@ -27,7 +28,7 @@ from ._http import request_bytes, response_head, response_of
 from ._json import JSON, encode
 from ._leaves import MAX_ID, Leaf, Leaves, add_query, override, refer
 from ._mime import boundary_of, part_of, split
-from ._odata import continue_on_error
+from ._odata import continue_on_error, numbered
 from ._profiles import PROFILES, Way, told_by
 
 
@@ -84,7 +85,9 @@ class MultipartDialect:
 
     def encoder(self, head: Head, batch: Batch, settings: Settings) -> Encoder:
         duration = (settings.duration_header or BATCH_DURATION) if settings.durations else None
-        return MultipartEncoder(head, batch if isinstance(batch, MultipartBatch) else MultipartBatch(batch.items), duration)
+        batch = batch if isinstance(batch, MultipartBatch) else MultipartBatch(batch.items)
+        # What is only stopped has happened as far as it came, and is told.
+        return MultipartEncoder(head, batch, duration, undone=settings.atomic != "stop")
 
     def refusal(self, head: Head, error: BatchRejected) -> tuple[int, Headers, bytes]:
         fault = Fault(error.status, error.code, error.detail, tuple(error.members().items()))
@@ -131,15 +134,19 @@ _VERSION = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?(?:;[ -~]{0,80})?\Z")
 
 
 class MultipartEncoder:
-    """Writes parts, in the form that satisfies every client at once."""
+    """Writes parts, in the form that satisfies every client at once.
+
+    :param undone: is nothing left of a changeset that has failed?
+    """
 
     ordered = True
     settled = True
 
-    def __init__(self, head: Head, batch: MultipartBatch, duration: str | None) -> None:
-        self._way, self._told, self._duration = batch.way, batch.told, duration
-        # 128 random bits that nobody is told before the last answer is known: no body can hold them.
-        self._boundary = _boundary("batchresponse")
+    def __init__(self, head: Head, batch: MultipartBatch, duration: str | None, undone: bool) -> None:
+        self._way, self._told, self._duration, self._undone = batch.way, batch.told, duration, undone
+        self._token = token_hex(16)
+        self._boundary = f"batchresponse_{self._token}"
+        self._changesets = 0
         self.status = batch.way.status
         # The only parameter, and without quotes: some clients take all that stands behind the sign.
         self.headers = [("Content-Type", f"{head.media_type}; boundary={self._boundary}"), *JSON[1:]]
@@ -157,16 +164,26 @@ class MultipartEncoder:
 
     def _changeset(self, unit: Unit, answers: Answers) -> bytes:
         leaves = list(zip(unit, answers, strict=True))
-        # One failure speaks for all, and rather itself than what is told of the others.
-        failed = sorted((leaf for leaf in leaves if leaf[1].status >= 400), key=lambda leaf: leaf[1].status == 424)
-        leaves = failed[:1] or leaves
-        if self._way.flat or (failed and not self._way.keeps_failed):
-            return b"".join([self._leaf(self._boundary, item, answer) for item, answer in leaves])
-        inner = _boundary("changesetresponse")
-        parts = b"".join([self._leaf(inner, item, answer) for item, answer in leaves])
-        return _part(self._boundary, _changeset_head(inner), parts + _end(inner))
+        failed = [leaf for leaf in leaves if leaf[1].status >= 400] if self._undone else []
+        if self._way.flat:
+            return self._leaves(self._boundary, leaves)
+        if failed:
+            # One speaks for all, and rather the failure itself than what is told of the others.
+            item, answer = min(failed, key=lambda leaf: leaf[1].status == 424)
+            leaves = [(item, numbered(answer, item.index - unit[0].index) if self._way.keeps_failed else answer)]
+            if not self._way.keeps_failed:
+                return self._leaves(self._boundary, leaves)
+        self._changesets += 1
+        inner = f"changesetresponse_{self._changesets}_{self._token}"
+        return _part(self._boundary, _changeset_head(inner), self._leaves(inner, leaves) + _end(inner))
+
+    def _leaves(self, boundary: str, leaves: list[tuple[SubRequest, SubResponse]]) -> bytes:
+        return b"".join([self._leaf(boundary, item, answer) for item, answer in leaves])
 
     def _leaf(self, boundary: str, item: SubRequest, answer: SubResponse) -> bytes:
+        if self._token.encode() in answer.body:
+            # Only who has read the beginning of a stream can know it, and put it there.
+            answer = answer_in_place(MultipartDialect(), SPOILT)
         leaf = self._told[item.index] if self._told else Leaf()
         content_id = leaf.content_id
         headers = answer.headers
@@ -199,6 +216,7 @@ def _changeset_head(boundary: str) -> str:
 
 
 def _boundary(name: str) -> str:
+    """For a batch of the client's half."""
     return f"{name}_{token_hex(16)}"
 
 
