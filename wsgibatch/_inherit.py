@@ -81,6 +81,7 @@ _DROPPED = frozenset(
         "fastly-client-ip",
         "fly-client-ip",
         "forwarded",
+        "front-end-https",
         "host",
         "http2-settings",
         "keep-alive",
@@ -95,6 +96,8 @@ _DROPPED = frozenset(
         "x-client-cert",
         "x-client-ip",
         "x-cluster-client-ip",
+        "x-forward-for",
+        "x-host",
         "x-http-method",
         "x-http-method-override",
         "x-method-override",
@@ -103,9 +106,12 @@ _DROPPED = frozenset(
         "x-original-method",
         "x-original-uri",
         "x-original-url",
+        "x-proxyuser-ip",
         "x-real-ip",
         "x-rewrite-url",
+        "x-scheme",
         "x-script-name",
+        "x-url-scheme",
     }
 )
 _DROPPED_PREFIXES = (
@@ -113,7 +119,7 @@ _DROPPED_PREFIXES = (
     # Of proxies that sign in users, or tell where a client is.
     *("x-amzn-oidc-", "x-auth-request-", "x-envoy-", "x-goog-authenticated-user-", "x-goog-iap-", "x-originating-"),
     *("x-ms-client-principal", "x-ms-token-", "cf-", "cloudfront-", "tailscale-", "x-consumer-", "x-credential-", "x-authentik-"),
-    *("x-pomerium-", "x-authenticated-", "x-webauth-", "x-appengine-", "x-client-", "client-cert", "x-arr-", "wl-proxy-", "x-vercel-", "x-nf-"),
+    *("x-accel-", "x-pomerium-", "x-authenticated-", "x-webauth-", "x-appengine-", "x-client-", "client-cert", "x-arr-", "wl-proxy-", "x-vercel-", "x-nf-"),
 )
 
 _PRINCIPAL = frozenset({"authorization", "cookie"})

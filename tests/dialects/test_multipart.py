@@ -294,6 +294,15 @@ def test_an_answer_to_head_keeps_the_length_that_the_app_tells() -> None:
     assert [(read.status, read.body) for read in MultipartDialect().read(answer.headers, answer.body, requests)] == [(200, b"")] * 2
 
 
+def test_an_answer_to_head_has_no_body_whoever_gives_it() -> None:
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        raise RuntimeError
+
+    [failed, refused] = parts_of(post(app, parts(leaf(b"HEAD /a\r\n"), leaf(b"HEAD /b\r\n")), deny_paths=("/b",)))
+
+    assert [(part.status, part.body) for part in (failed, refused)] == [(500, b""), (403, b"")]
+
+
 def test_a_transfer_coding_that_is_none_is_left_out_and_any_other_refused(site: Site) -> None:
     body = parts(
         leaf(b"POST /a HTTP/1.1\r\nTransfer-Encoding: Identity\r\n\r\nx"),

@@ -196,9 +196,10 @@ class MultipartEncoder:
                 headers = [("Content-ID", content_id), *headers]
             else:
                 head = f"{head}Content-ID: {content_id}\r\n"
-        length = len(answer.body) if item.method != "HEAD" else _announced(headers)
+        # What is said in the app's place has a body whatever was asked for.
+        body, length = (answer.body, len(answer.body)) if item.method != "HEAD" else (b"", _announced(headers))
         inner = response_head(answer.status, answer.reason, headers, length)
-        return b"%b%b\r\n" % (f"--{boundary}\r\n{head}\r\n{inner}".encode("latin-1"), answer.body)
+        return b"%b%b\r\n" % (f"--{boundary}\r\n{head}\r\n{inner}".encode("latin-1"), body)
 
 
 def _announced(headers: Headers) -> int:
