@@ -119,7 +119,8 @@ _DROPPED_PREFIXES = (
     # Of proxies that sign in users, or tell where a client is.
     *("x-amzn-oidc-", "x-auth-request-", "x-envoy-", "x-goog-authenticated-user-", "x-goog-iap-", "x-originating-"),
     *("x-ms-client-principal", "x-ms-token-", "cf-", "cloudfront-", "tailscale-", "x-consumer-", "x-credential-", "x-authentik-"),
-    *("x-accel-", "x-pomerium-", "x-authenticated-", "x-webauth-", "x-appengine-", "x-client-", "client-cert", "x-arr-", "wl-proxy-", "x-vercel-", "x-nf-"),
+    *("x-accel-", "x-pomerium-", "x-authenticated-", "x-webauth-", "x-appengine-", "x-client-", "client-cert", "x-arr-"),
+    *("wl-proxy-", "x-vercel-", "x-nf-"),
 )
 
 _PRINCIPAL = frozenset({"authorization", "cookie"})
