@@ -595,7 +595,7 @@ def test_a_reference_leads_to_the_location_of_an_answer_or_else_to_its_entity_id
     assert ran == ["/srv/people", path]
 
 
-@pytest.mark.parametrize(("value", "bound"), [("$1", '"1"'), ("$2", "$2"), ('"$1"', '"$1"'), ("*", "*")])
+@pytest.mark.parametrize(("value", "bound"), [("$1", '"1"'), ('"$1"', '"$1"'), ("*", "*")])
 @pytest.mark.parametrize("name", ["If-Match", "if-none-match"])
 def test_a_condition_that_is_a_reference_is_the_tag_of_that_answer(site: Site, name: str, value: str, bound: str) -> None:
     condition = f"{name}: {value}\r\n".encode()
@@ -604,6 +604,22 @@ def test_a_condition_that_is_a_reference_is_the_tag_of_that_answer(site: Site, n
     post(site, body, "/srv/$batch", profile="odata4")
 
     assert site.seen[1]["HTTP_" + name.upper().replace("-", "_")] == bound
+
+
+def test_a_condition_that_refers_to_nothing_never_reaches_the_app(site: Site) -> None:
+    body = parts(leaf(b"POST people\r\n\r\n", b"Content-ID: 1\r\n"), leaf(b"PUT /x HTTP/1.1\r\nIf-None-Match: $2\r\n\r\n"))
+
+    assert [part.status for part in parts_of(post(site, body, "/srv/$batch", profile="odata4"))] == [201, 404]
+    assert site.ran == ["/srv/people"]
+
+
+@pytest.mark.parametrize("name", [b"metadata", b"batch", b"entity"])
+def test_what_the_service_calls_its_own_is_no_reference_whatever_requests_are_called(site: Site, name: bytes) -> None:
+    body = parts(leaf(b"POST people\r\n\r\n", b"Content-ID: " + name + b"\r\n"), leaf(b"GET $" + name + b"/x\r\n\r\n"))
+
+    post(site, body, "/srv/$batch", profile="odata4")
+
+    assert site.ran == ["/srv/people", f"/srv/${name.decode()}/x"]
 
 
 @pytest.mark.parametrize("profile", ["odata2", "odata4", "sharepoint"])

@@ -215,10 +215,13 @@ def refer(items: list[SubRequest], told: list[Leaf], head: Head, way: Way, refus
             known, scope = {}, item.group
         found = entity.match(item.target)
         name = unquote(found[1]) if found else ""
-        if found and name not in known and name.partition("(")[0] not in SYSTEM:
+        if name.partition("(")[0] in SYSTEM:
+            found = None
+        tags = [(field, value[1:]) for field, value in item.headers if value[:1] == "$" and field.lower() in _CONDITIONS]
+        if (found and name not in known) or any(tag not in known for _, tag in tags):
             item.refusal = refused(_UNKNOWN)
         elif known:
-            _bind(item, known, found)
+            _bind(item, known, found, tags)
         name = leaf.content_id.removeprefix("<").removesuffix(">")
         if name and (item.group or way.refers_across):
             # Clients count from one again in each changeset; a name means the nearest before it.
@@ -232,17 +235,20 @@ def refer(items: list[SubRequest], told: list[Leaf], head: Head, way: Way, refus
 _UNKNOWN = Fault(404, "unknown-reference", "No request before this one, from which it could be referred to, has this Content-ID.")
 
 
-def _bind(item: SubRequest, known: dict[str, int], found: re.Match[str] | None) -> None:
-    """Complete *item* with its references to those *known*, by name and place; its url begins with the one *found*, if any."""
+_CONDITIONS = frozenset({"if-match", "if-none-match"})
+
+
+def _bind(item: SubRequest, known: dict[str, int], found: re.Match[str] | None, tags: Headers) -> None:
+    """Complete *item* with its references to those *known*, by name and place.
+
+    :param found: the one that its url begins with, if any.
+    :param tags: headers and names of those whose entity tags they want.
+    """
     target: tuple[str | Reference, ...] = ()
-    if found and (place := known.get(unquote(found[1]))) is not None:
-        rest = item.target[found.end() :]
-        target = (Reference(place, "entity"), rest) if rest else (Reference(place, "entity"),)
-    headers = tuple(
-        (field, Reference(known[value[1:]], "etag"))
-        for field, value in item.headers
-        if field.lower() in ("if-match", "if-none-match") and value[:1] == "$" and value[1:] in known
-    )
+    if found:
+        entity, rest = Reference(known[unquote(found[1])], "entity"), item.target[found.end() :]
+        target = (entity, rest) if rest else (entity,)
+    headers = tuple((field, Reference(known[tag], "etag")) for field, tag in tags)
     is_json = kind_of(content_type_of(item.headers) or "application/json") == "json"
     body = tuple(in_bindings(item.body, known)) if is_json else ()
     used = [*target, *(reference for _, reference in headers), *body]
