@@ -37,7 +37,7 @@ class Body:
 
 
 class Stalling:
-    """Answers each path with itself; below ``/hang`` once it is released, and below a number with that status."""
+    """Answers each path with itself; below ``/hang`` once it is released, and a path of three digits with that status."""
 
     def __init__(self) -> None:
         self.release = threading.Event()
@@ -57,7 +57,7 @@ class Stalling:
         if path.startswith("/hang"):
             self.hanging.release()
             meet(self.release)
-        status = path[1:4] if path[1:4].isdigit() else "200"
+        status = path[1:] if len(path) == 4 and path[1:].isdigit() else "200"
         start_response(f"{status} Told", [("Content-Type", "text/plain")])
         return Body(self, path)
 

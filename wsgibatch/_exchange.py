@@ -182,8 +182,9 @@ def exchange(head: Head, endpoint: Endpoint) -> Generator[Effect, Any, None]:
         if units:
             yield Spawn(units)
         if done:
-            # A lane's burst is small enough; what had to wait for its turn may have grown large.
-            yield [encoder.units(done)] if len(done) <= reported else [encoder.units(portion) for portion in portions(done)]
+            # A lane's burst is small enough for an answer that is kept whole; what had to wait for its turn may have grown large.
+            for portion in portions(done) if streamed or len(done) > reported else [done]:
+                yield [encoder.units(portion)]
             tally.count(done)
         if run.drained:
             break
@@ -203,8 +204,9 @@ def _admit(endpoint: Endpoint) -> None:
     :raises Overloaded: while as many calls are left behind as may be.
     """
     settings = endpoint.settings
-    if (settings.timeout or settings.deadline) and endpoint.executor.left >= settings.max_abandoned:
-        raise Overloaded(endpoint.executor.left, settings.timeout or settings.deadline or 0)
+    if endpoint.executor.left >= settings.max_abandoned:
+        # Without a limit they are of clients that went away.
+        raise Overloaded(endpoint.executor.left, settings.timeout or settings.deadline or 1)
 
 
 PORTION = 64 << 10
