@@ -185,7 +185,7 @@ def exchange(head: Head, endpoint: Endpoint) -> Generator[Effect, Any, None]:
             # A lane's burst is small enough for an answer that is kept whole; what had to wait for its turn may have grown large.
             for portion in portions(done) if streamed or len(done) > reported else [done]:
                 yield [encoder.units(portion)]
-            tally.count(done)
+                tally.count(portion)
         if run.drained:
             break
         burst = yield _WAIT
@@ -214,13 +214,16 @@ PORTION = 64 << 10
 
 
 def portions(done: list[Done]) -> Iterator[list[Done]]:
-    """*done* in pieces of about :data:`PORTION` bytes, or of one unit where that is larger."""
-    start = size = 0
-    for place, (_, answers) in enumerate(done, 1):
-        size += sum(len(answer.body) for answer in answers)
-        if size >= PORTION or place == len(done):
-            yield done[start:place]
-            start, size = place, 0
+    """*done*, emptied piece by piece: each of about :data:`PORTION` bytes, or of one unit where that is larger."""
+    done.reverse()
+    portion: list[Done] = []
+    size = 0
+    while done:
+        portion.append(done.pop())
+        size += sum(len(answer.body) for answer in portion[-1][1])
+        if size >= PORTION or not done:
+            yield portion
+            portion, size = [], 0
 
 
 class Tally:
