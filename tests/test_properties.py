@@ -1,7 +1,9 @@
 """What holds for any batch at all: each item's answer is its own, whatever stands beside it."""
 
 import contextlib
+import json
 import logging
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from copy import copy
 from typing import Any, Literal
@@ -12,8 +14,9 @@ from hypothesis import strategies as st
 
 from tests import strategies
 from tests.apps import mirror
-from tests.gateway import Item, post
+from tests.gateway import Item, post, problem
 from tests.prepared import run
+from tests.stalling import meet
 from wsgibatch import BatchMiddleware, Group, SubRequest, _lookup, executors
 from wsgibatch.model import Late, Reference
 
@@ -185,3 +188,75 @@ def test_items_that_hang_together_are_answered_the_same_by_every_executor_in_eve
 
     assert all(way == ways[0] for way in ways)
     assert on_error == "stop" or len(ways[0]) == len(items)
+
+
+class Drawn:
+    """An app that answers below ``/hang`` only when it is let go, and everything else at once."""
+
+    def __init__(self) -> None:
+        self.release = threading.Event()
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        path = environ["PATH_INFO"]
+        if path == "/hang":
+            meet(self.release)
+        if path == "/raise":
+            raise ValueError("a secret")
+        start_response("404 Not Found" if path == "/missing" else "200 OK", [("Content-Type", "text/plain")])
+        return [path.encode()]
+
+
+drawn_items = st.builds(
+    lambda method, url: {"method": method, "url": url},
+    st.sampled_from(["GET", "GET", "GET", "POST"]),
+    st.sampled_from(["/a", "/b", "/c", "/missing", "/raise", "//elsewhere/"]),
+)
+hanging = st.sampled_from([{"method": "GET", "url": "/hang"}, {"method": "POST", "url": "/hang"}])
+
+
+def expected(batch: list[Item], order: str) -> list[tuple[int, str]]:
+    """Status and body of each item, or in place of the body what we say ourselves."""
+    plain = {"/missing": (404, "/missing"), "/raise": (500, "app-failed"), "//elsewhere/": (400, "bad-url"), "/hang": (504, "timed-out")}
+    found: list[tuple[int, str]] = []
+    over = False
+    for item in batch:
+        answer = plain.get(item["url"], (200, item["url"]))
+        found.append((504, "not-started") if over and answer[0] != 400 else answer)
+        over = over or (item["url"] == "/hang" and (order == "sequential" or (order == "barrier" and item["method"] == "POST")))
+    return found
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(drawn_items, max_size=14),
+    st.lists(st.tuples(st.integers(0, 14), hanging), max_size=2),
+    st.sampled_from(["barrier", "free", "sequential"]),
+    st.sampled_from([None, "sequential", "threads"]),
+    st.integers(1, 4),
+    st.sampled_from(["whole", "stream", "lines"]),
+    st.booleans(),
+)
+def test_whatever_is_set_every_item_is_answered_once_and_in_its_place(
+    batch: list[Item], hung: list[tuple[int, Item]], order: str, executor: str | None, workers: int, form: str, coalesce: bool
+) -> None:
+    if executor is None:
+        # Only here may anything hang.
+        for place, item in hung:
+            batch = [*batch[:place], item, *batch[place:]]
+    limits: dict[str, Any] = {"timeout": 0.25} if executor is None and hung else {}
+    app = Drawn()
+    middleware = BatchMiddleware(
+        app, dialect="django", executor=executor or "threads", order=order, workers=workers, stream=form == "stream", coalesce=coalesce, **limits
+    )
+    with contextlib.closing(middleware):
+        answer = post(middleware, batch, HTTP_ACCEPT="application/x-ndjson" if form == "lines" else "*/*")
+        app.release.set()
+
+    assert answer.status == 200
+    items = answer.items if form != "lines" else [json.loads(line) for line in answer.body.splitlines()]
+    if form == "lines":
+        last = items.pop()
+        assert last == {"complete": True, "items": len(batch), "failed": sum(item["status_code"] >= 400 for item in items)}
+        items.sort(key=lambda item: item["index"])
+        assert [item["index"] for item in items] == list(range(len(batch)))
+    assert [(item["status_code"], problem(item).get("code", item["body"])) for item in items] == expected(batch, order)

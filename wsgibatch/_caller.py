@@ -23,7 +23,7 @@ from .settings import Settings
 WSGIApp = Callable[..., Iterable[bytes]]
 
 _LATE = Fault(504, "timed-out", "This request was not answered in time. It may still be running.")
-_UNSTARTED = Fault(504, "not-started", "Not run: the time of the batch was up, or a request that had to end first did not.")
+_UNSTARTED = Fault(504, "not-started", "Not run: the time of the batch was up, or requests that were started before it did not end.")
 _ENDING = Fault(503, "interrupted", "The server was interrupted before this request was started.")
 
 # Clients announce a body of no bytes with these methods only (RFC 9110, section 8.6).

@@ -91,7 +91,7 @@ class Drive:
         until = None
         if settings.deadline is not None:
             until = monotonic() + settings.deadline - (perf_counter() - self._received)
-        return Limits(settings.timeout, until, self.streamed, settings.order)
+        return Limits(settings.timeout, until, self.streamed, settings.order, settings.max_abandoned)
 
 
 class Stream:

@@ -190,9 +190,10 @@ def exchange(head: Head, endpoint: Endpoint) -> Generator[Effect, Any, None]:
         if units:
             yield Spawn(units)
         if done:
-            # A lane's burst is small enough; what had to wait for its turn may have grown large.
-            yield [encoder.units(done)] if len(done) <= reported else [encoder.units(portion) for portion in portions(done)]
-            tally.count(done)
+            # A lane's burst is small enough for an answer that is kept whole; what had to wait for its turn may have grown large.
+            for portion in portions(done) if streamed or len(done) > reported else [done]:
+                yield [encoder.units(portion)]
+                tally.count(portion)
         if run.drained:
             break
         burst = yield _WAIT
@@ -213,8 +214,9 @@ def _admit(endpoint: Endpoint) -> None:
     :raises Overloaded: while as many calls are left behind as may be.
     """
     settings = endpoint.settings
-    if (settings.timeout or settings.deadline) and endpoint.executor.left >= settings.max_abandoned:
-        raise Overloaded(endpoint.executor.left, settings.timeout or settings.deadline or 0)
+    if endpoint.executor.left >= settings.max_abandoned:
+        # Without a limit they are of clients that went away.
+        raise Overloaded(endpoint.executor.left, settings.timeout or settings.deadline or 1)
 
 
 PORTION = 64 << 10
@@ -222,13 +224,16 @@ PORTION = 64 << 10
 
 
 def portions(done: list[Done]) -> Iterator[list[Done]]:
-    """*done* in pieces of about :data:`PORTION` bytes, or of one unit where that is larger."""
-    start = size = 0
-    for place, (_, answers) in enumerate(done, 1):
-        size += sum(len(answer.body) for answer in answers)
-        if size >= PORTION or place == len(done):
-            yield done[start:place]
-            start, size = place, 0
+    """*done*, emptied piece by piece: each of about :data:`PORTION` bytes, or of one unit where that is larger."""
+    done.reverse()
+    portion: list[Done] = []
+    size = 0
+    while done:
+        portion.append(done.pop())
+        size += sum(len(answer.body) for answer in portion[-1][1])
+        if size >= PORTION or not done:
+            yield portion
+            portion, size = [], 0
 
 
 class Tally:

@@ -137,7 +137,8 @@ def template(environ: dict[str, Any], settings: Settings, concurrent: bool) -> d
         inherited = _inherited.get(key)
         if _learnt(key) if inherited is None else inherited:
             made[key] = value
-    if made.get("HTTP_ACCEPT", "").startswith("multipart/") or "x-ndjson" in made.get("HTTP_ACCEPT", ""):
+    accept = made.get("HTTP_ACCEPT", "").lower()
+    if accept.startswith("multipart/") or "x-ndjson" in accept:
         # It asks for the form of the batch's own answer.
         del made["HTTP_ACCEPT"]
     for key in _named_by_connection(environ["HTTP_CONNECTION"], settings) if "HTTP_CONNECTION" in environ else ():

@@ -24,6 +24,8 @@ class Limits(Struct, frozen=True):
     streamed: bool = False
     """Is each answer sent as soon as it can be?"""
     order: Literal["barrier", "free", "sequential"] = "barrier"
+    max_abandoned: int | None = None
+    """Calls that may be left behind in this process while others are started in their place."""
 
     @property
     def watched(self) -> bool:
@@ -40,6 +42,10 @@ class Limits(Struct, frozen=True):
         """Is the time of the batch up?"""
         return self.until is not None and monotonic() >= self.until
 
+    def exceeded(self, left: int) -> bool:
+        """Are more calls *left* behind than may be?"""
+        return self.max_abandoned is not None and left > self.max_abandoned
+
     def holds(self, unit: Unit) -> bool:
         """Has what stands behind *unit* to wait for it, however long it takes?"""
         return self.order == "sequential" or (self.order == "barrier" and any(item.method not in SAFE for item in unit))
@@ -48,19 +54,26 @@ class Limits(Struct, frozen=True):
 class Ticket:
     """A unit on its way through the app."""
 
-    __slots__ = ("_claimed", "_settled", "started", "unit")
+    __slots__ = ("_claimed", "_settled", "_until", "started", "unit")
 
-    def __init__(self, unit: Unit) -> None:
+    def __init__(self, unit: Unit, until: float | None = None) -> None:
+        """:param until: where nobody looks on, when the unit is late: from then on it neither starts its next item nor counts."""
         self.unit = unit
         self.started = monotonic()
         """When the item that runs now was started."""
         # To take it without waiting is the test and the set in one.
         self._settled = threading.Lock()
         self._claimed = False
+        self._until = until
+
+    @property
+    def settled(self) -> bool:
+        """Is it certain whether the unit is late?"""
+        return self._settled.locked()
 
     def claim(self) -> bool:
         """Settle for the worker of the unit that its answers count; False when the unit has been left behind. It may ask again."""
-        self._claimed = self._claimed or self._settled.acquire(blocking=False)
+        self._claimed = self._claimed or (not self._expired() and self._settled.acquire(blocking=False))
         return self._claimed
 
     def leave(self) -> bool:
@@ -70,4 +83,7 @@ class Ticket:
     def proceed(self) -> bool:
         """The next item of the unit starts now; False when the unit has been left behind."""
         self.started = monotonic()
-        return self._claimed or not self._settled.locked()
+        return self._claimed or not (self._expired() or self._settled.locked())
+
+    def _expired(self) -> bool:
+        return self._until is not None and monotonic() >= self._until

@@ -137,8 +137,10 @@ class LinkedCaller:
         """A group of which nothing is undone, up to its first failure."""
         answers: list[SubResponse] = []
         for item in unit:
+            if ticket is not None and not ticket.proceed():
+                return (*answers, *self._caller.unstarted(unit[len(answers) :]))
             answers.append(self._member(item))
-            if answers[-1].status >= self._fails_from or (ticket is not None and not ticket.proceed()):
+            if answers[-1].status >= self._fails_from:
                 break
         fault = self._because(unit[len(answers) - 1], "group-stopped", "Not run")
         return (*answers, *(self._caller.in_place(fault) for _ in unit[len(answers) :]))
@@ -172,7 +174,7 @@ class LinkedCaller:
             case "end":
                 return tuple(answers)
             case "run" if ticket is not None and not ticket.claim():
-                return self._caller.unstarted(unit)
+                return self._caller.late(ticket)
             case "run":
                 culprit = answers[-1] if answers[-1].status >= self._fails_from else self._caller.in_place(_FAILED)
                 return self._rolled_back(unit, answers, len(answers) - 1, culprit)

@@ -5,7 +5,7 @@ behind it. So for an app whose safe methods do not write, a batch run by many th
 every order.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import groupby, pairwise
 
 from msgspec import Struct
@@ -48,7 +48,7 @@ def make_plan(batch: Batch, settings: Settings, concurrent: bool, repeated: Sequ
     """
     if not batch.linked:
         units: list[Unit] = [(item,) for item in batch.items]
-        return Plan(units, _alone(units, settings, concurrent), None, _echoes(batch, units) if settings.coalesce else {})
+        return Plan(units, _alone(units, settings, concurrent), None, _echoes(batch, units, range(len(units))) if settings.coalesce else {})
     units = _units(batch)
     places = [place for place, unit in enumerate(units) for _ in unit] if len(units) < len(batch.items) else list(range(len(units)))
     needs = _needs(batch, units, places)
@@ -60,7 +60,7 @@ def make_plan(batch: Batch, settings: Settings, concurrent: bool, repeated: Sequ
         # They are run in this sequence one by one, so none is reached before what it waits for.
         needs = [[] for _ in units]
     alone = [True] * len(units) if stops else _alone(units, settings, concurrent)
-    echoes = _echoes(batch, units, repeated) if settings.coalesce and not stops else {}
+    echoes = _echoes(batch, units, sequence, repeated) if settings.coalesce and not stops else {}
     return Plan(units, alone, Links(places, sequence, [*map(len, needs)], _turned(needs), stops), echoes)
 
 
@@ -72,13 +72,14 @@ def _alone(units: list[Unit], settings: Settings, concurrent: bool) -> list[bool
     return [unit[0].method not in SAFE if len(unit) == 1 else any(item.method not in SAFE for item in unit) for unit in units]
 
 
-def _echoes(batch: Batch, units: list[Unit], repeated: Sequence[Sequence[int]] = ()) -> dict[int, list[int]]:
-    """The safe units that ask for the same as one before them, with nothing between the two that could change the answer."""
+def _echoes(batch: Batch, units: list[Unit], sequence: Iterable[int], repeated: Sequence[Sequence[int]] = ()) -> dict[int, list[int]]:
+    """The safe units that ask for the same as one before them in *sequence*, with nothing between the two that could change the answer."""
     # What others wait for has to run, or nobody would tell them that it is done.
     needed = {edge.index for item in batch.items for edge in item.after}.union(*repeated)
     echoes: dict[int, list[int]] = {}
     first: dict[object, int] = {}
-    for place, unit in enumerate(units):
+    for place in sequence:
+        unit = units[place]
         item = unit[0]
         if any(item.method not in SAFE for item in unit):
             first.clear()

@@ -113,7 +113,8 @@ class LinkedRun(Run):
     """
 
     def __init__(self, plan: Plan, links: Links, ordered: bool = True, prompt: bool = False) -> None:
-        super().__init__(plan, ordered)
+        # Where a batch stops at a failure its units run one by one, and nobody knows yet which of those that are refused are answered at all.
+        super().__init__(plan, ordered or links.stops)
         self._prompt = prompt
         self._places, self._sequence, self._stops = links.places, links.sequence, links.stops
         self._waits, self._dependants = links.waits, links.dependants
@@ -196,8 +197,6 @@ class LinkedRun(Run):
         """Neither run nor answer what comes from *turn* on in the sequence."""
         for place in self._sequence[turn:]:
             self._answers[place] = ()
-        if self._fresh is not None:
-            self._fresh += self._sequence[turn:]
         del self._sequence[turn:]
 
 

@@ -149,8 +149,8 @@ def test_a_puller_that_goes_idle_looks_once_more_for_what_was_spawned_meanwhile(
                 lane.spawn(later)
             super().append(token)
 
-    lane.spawn([first, second])
     lane._places = Places(lane._places)
+    lane.spawn([first, second])
     lane.wait()
     [pull] = pullers
 

@@ -12,6 +12,8 @@ from ._json import Splicer, encode
 
 TYPE = "application/x-ndjson"
 
+_IN_ONE_LINE = bytes.maketrans(b"\r\n", b"  ")
+
 
 def as_asked(head: Head, encoder: Splicer) -> Encoder:
     """*encoder*, or lines of what it writes, where the client asks for them."""
@@ -39,7 +41,8 @@ class LinesEncoder:
 
     def _line(self, item: SubRequest, answer: Struct | None) -> bytes:
         name = b"" if hasattr(answer, "id") else b',"id":%b' % encode(item.id)
-        rest = b"}" if answer is None else b"," + encode(answer)[1:]
+        # An answer that is JSON may have been written over several lines: there, and nowhere else, JSON has line breaks.
+        rest = b"}" if answer is None else b"," + encode(answer)[1:].translate(_IN_ONE_LINE)
         return b'{"index":%d%b%b\n' % (self._encoder.place(item), name, rest)
 
     def end(self) -> bytes:

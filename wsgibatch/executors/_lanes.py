@@ -11,6 +11,7 @@ import queue
 from collections import deque
 from collections.abc import Sequence
 from contextvars import copy_context
+from functools import partial
 from time import monotonic
 
 from .._limits import Limits, Ticket
@@ -34,8 +35,8 @@ class _Lane:
         self._waiting: deque[Unit] = deque()
         # By way of the module, since gevent may have put another class in its place since it was imported.
         self._done: queue.SimpleQueue[list[Done] | BaseException] = queue.SimpleQueue()
-        # A token for each puller that may still be started; taking one from a deque is atomic.
         self._places = deque([None] * pullers)
+        """A token for each puller that may still be started; taking one from a deque is atomic."""
 
     def ready(self) -> bool:
         return not self._done.empty()
@@ -43,27 +44,34 @@ class _Lane:
     def close(self) -> None:
         self._waiting.clear()
 
-    def _take_place(self) -> bool:
+    def _next(self) -> Unit | None:
         try:
-            self._places.pop()
+            return self._waiting.popleft()
         except IndexError:
-            return False
-        return True
+            return None
 
-    def _give_place_back(self) -> bool:
-        """Is a puller free to end? What was spawned between its last look and giving the place back has recruited nobody."""
-        self._places.append(None)
-        return not self._waiting or not self._take_place()
+    def _give_back(self, places: deque[None]) -> bool:
+        """Is a puller from *places* free to end? What was spawned between its last look and giving the place back has recruited nobody."""
+        places.append(None)
+        return not self._waiting or not _taken(places)
 
-    def _pull(self) -> None:
+    def _pull(self, places: deque[None]) -> None:
         try:
-            self._empty()
+            self._empty(places)
         except BaseException as error:
             self._done.put(error)
 
-    def _empty(self) -> None:
-        """Run units until there are none."""
+    def _empty(self, places: deque[None]) -> None:
+        """Run units until there are none, in a puller whose place is one of *places*."""
         raise NotImplementedError
+
+
+def _taken(places: deque[None]) -> bool:
+    try:
+        places.pop()
+    except IndexError:
+        return False
+    return True
 
 
 class PullersLane(_Lane):
@@ -81,20 +89,20 @@ class PullersLane(_Lane):
 
     def _recruit(self) -> None:
         """Start one puller, if there is more to do than the calling thread takes next, and a place."""
-        if len(self._waiting) < 2 or not self._take_place():
+        if len(self._waiting) < 2 or not _taken(self._places):
             return
         try:
-            self._crew.start(self._pull)
+            self._crew.start(partial(self._pull, self._places))
         except RuntimeError:
             # The interpreter is ending, or the system gives no more threads; those that there are do the work.
             self._places.append(None)
 
-    def _empty(self) -> None:
+    def _empty(self, places: deque[None]) -> None:
         while True:
             self._recruit()
             if done := burst(self._waiting, self._run):
                 self._done.put(done)
-            elif self._give_place_back():
+            elif self._give_back(places):
                 return
 
     def _run(self, unit: Unit) -> Answers:
@@ -105,9 +113,12 @@ class WatchedLane(_Lane):
     """A lane where the batch's own thread looks on, and leaves behind what is late."""
 
     def __init__(self, work: Work, limits: Limits, crew: Crew, workers: int) -> None:
-        super().__init__(work, crew, workers)
-        self._limits, self._workers = limits, workers
-        self._running: dict[int, Ticket] = {}
+        super().__init__(work, crew, workers - 1)
+        self._limits = limits
+        self._own: deque[None] = deque([None])
+        """The place of the puller that stands in for the batch's own thread, which no other batch can hold up."""
+        self._running: dict[int, tuple[Ticket, deque[None]]] = {}
+        """What runs, by the index of its first item, and the places that its puller is of."""
         self._over = False
         """Is nothing more started?"""
         self._stranded = False
@@ -120,10 +131,9 @@ class WatchedLane(_Lane):
     def wait(self) -> list[Done]:
         while True:
             done = self._late() + self._unstarted()
-            if not done and self._stranded and self._waiting:
+            if not done and self._stranded and (unit := self._next()) is not None:
                 # Rather than not at all, one runs here, where nobody can leave it behind.
-                unit = self._waiting.popleft()
-                done.append((unit, self._work.call(unit)))
+                done.append((unit, self._run(unit, Ticket(unit, self._limits.until))))
             try:
                 done += _opened(self._done.get(block=not done, timeout=self._patience()))
                 while True:
@@ -135,25 +145,30 @@ class WatchedLane(_Lane):
     def close(self) -> None:
         self._over = True
         super().close()
+        for ticket, _ in [*self._running.values()]:
+            if ticket.leave():
+                self._crew.leave(ticket)
 
     def _patience(self) -> float | None:
-        """Seconds after which something may be late, be it something that is not running yet; None where nothing ever is."""
+        """Seconds after which something may be late, be it something that is not running yet; None where nothing will be."""
         now = monotonic()
-        ends = [self._limits.end(ticket.started) for ticket in [*self._running.values()]] or [self._limits.end(now)]
+        ends = [self._limits.end(ticket.started) for ticket, _ in [*self._running.values()] if not ticket.settled]
+        if not self._over:
+            ends.append(self._limits.end(now))
         known = [end for end in ends if end is not None]
         return max(0.0, min(known) - now) if known else None
 
     def _late(self) -> list[Done]:
         """What is late by now, and is left behind."""
         late: list[Done] = []
-        for ticket in [*self._running.values()]:
+        for ticket, places in [*self._running.values()]:
             end = self._limits.end(ticket.started)
             if end is not None and end <= monotonic() and ticket.leave():
                 self._running.pop(ticket.unit[0].index, None)
-                self._over = self._over or self._limits.holds(ticket.unit)
                 self._crew.leave(ticket)
+                self._over = self._over or self._limits.holds(ticket.unit) or self._limits.exceeded(self._crew.left)
                 late.append((ticket.unit, self._work.late(ticket)))
-                self._places.append(None)
+                places.append(None)
                 self._recruit()
         return late
 
@@ -161,42 +176,46 @@ class WatchedLane(_Lane):
         """What nobody will start any more."""
         self._over = self._over or self._limits.over()
         unstarted: list[Done] = []
-        while self._over and self._waiting:
-            try:
-                unit = self._waiting.popleft()
-            except IndexError:
-                break
+        while self._over and (unit := self._next()) is not None:
             unstarted.append((unit, self._work.unstarted(unit)))
         return unstarted
 
     def _recruit(self) -> None:
-        """Start one puller, if there is something to do, and a place. Where there is no other, it stands in for the batch's own thread."""
-        stand_in = len(self._places) == self._workers
-        if not self._waiting or self._over or not self._take_place():
+        """Start one puller, if there is something to do, and a place: before all others the one that stands in for the batch's own thread."""
+        if not self._waiting or self._over:
             return
+        places = next((places for places in (self._own, self._places) if _taken(places)), None)
+        if places is None:
+            return
+        stand_in = places is self._own
+        self._stranded = False
         try:
-            self._crew.start(self._pull, stand_in)
+            self._crew.start(partial(self._pull, places), stand_in)
         except RuntimeError:
-            self._places.append(None)
+            places.append(None)
             self._stranded = stand_in
 
-    def _empty(self) -> None:
-        while not self._over:
-            try:
-                unit = self._waiting.popleft()
-            except IndexError:
-                if self._give_place_back():
+    def _empty(self, places: deque[None]) -> None:
+        while True:
+            unit = self._next()
+            if unit is None:
+                if self._give_back(places):
                     return
                 continue
             self._recruit()
             ticket = Ticket(unit)
-            self._running[unit[0].index] = ticket
-            answers = self._context.copy().run(self._work.call, unit, ticket)
+            self._running[unit[0].index] = ticket, places
+            # Asked only now: whoever looks on has either made it known that all is over, or finds what is running.
+            over = self._over or self._limits.over()
+            answers = self._work.unstarted(unit) if over else self._run(unit, ticket)
             if not ticket.claim():
                 self._crew.back(ticket)
                 return
             self._running.pop(unit[0].index, None)
             self._done.put([(unit, answers)])
+
+    def _run(self, unit: Unit, ticket: Ticket) -> Answers:
+        return self._context.copy().run(self._work.call, unit, ticket)
 
 
 def _opened(done: list[Done] | BaseException) -> list[Done]:

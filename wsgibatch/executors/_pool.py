@@ -9,6 +9,7 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Generic, Protocol, TypeVar
 
 from .._limits import Ticket
@@ -77,19 +78,18 @@ class ThreadCrew:
                 self._idle -= 1
                 self._handed.put(job)
             elif stand_in or len(self._threads) < self._most + self.left:
-                # They end with the process, whatever they are at: nobody waits for them any more by then.
-                thread = threading.Thread(target=self._work, args=(job,), name="wsgibatch", daemon=True)
-                thread.start()
-                self._threads.add(thread)
+                self._begin(job)
             else:
                 self._waiting.append(job)
 
     def leave(self, ticket: Ticket) -> None:
         with self._lock:
             self.left += 1
-            job = self._waiting.popleft() if self._waiting else None
-        if job is not None:
-            self.start(job)
+            # Where there can be no other thread, it is for those that there are to get there.
+            with suppress(RuntimeError):
+                if self._waiting:
+                    self._begin(self._waiting[0])
+                    self._waiting.popleft()
 
     def back(self, ticket: Ticket) -> None:
         with self._lock:
@@ -106,6 +106,12 @@ class ThreadCrew:
         for thread in threads:
             thread.join()
 
+    def _begin(self, job: Job) -> None:
+        # They end with the process, whatever they are at: nobody waits for them any more by then.
+        thread = threading.Thread(target=self._work, args=(job,), name="wsgibatch", daemon=True)
+        thread.start()
+        self._threads.add(thread)
+
     def _work(self, job: Job | None) -> None:
         while job is not None:
             job()
@@ -113,9 +119,10 @@ class ThreadCrew:
 
     def _next(self) -> Job | None:
         with self._lock:
-            if self._waiting:
+            surplus = len(self._threads) > self._most + self.left
+            if self._waiting and not surplus:
                 return self._waiting.popleft()
-            if self._closed or len(self._threads) > self._most + self.left:
+            if self._closed or surplus:
                 self._threads.discard(threading.current_thread())
                 return None
             self._idle += 1

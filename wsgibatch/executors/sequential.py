@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Sequence
 
-from .._limits import Limits
+from .._limits import Limits, Ticket
 from ..model import Done, Unit
 from ..protocols import Lane, Work
 from ..settings import Settings
@@ -49,7 +49,7 @@ class SequentialLane:
 
 
 class SteppingLane(SequentialLane):
-    """Looks at the time before each unit, and hands out its answers before it takes the next."""
+    """Looks at the time before each unit, and between the items of a group; hands out the answers to a unit before it takes the next."""
 
     def __init__(self, work: Work, limits: Limits) -> None:
         super().__init__(work)
@@ -61,4 +61,4 @@ class SteppingLane(SequentialLane):
             self._waiting.clear()
             return [(unit, self._work.unstarted(unit)) for unit in units]
         unit = self._waiting.popleft()
-        return [(unit, self._work.call(unit))]
+        return [(unit, self._work.call(unit, Ticket(unit, self._limits.until)))]
