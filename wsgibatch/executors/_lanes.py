@@ -9,20 +9,46 @@ hold all workers. Where it has to look on, for a time limit or to send what is d
 
 import queue
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import copy_context
+from functools import partial
 from time import monotonic
+from typing import Generic, TypeVar
 
 from .._limits import Limits, Ticket
 from ..model import Answers, Done, Unit
 from ..protocols import Lane, Work
 from ._burst import burst
-from ._pool import Crew
+from ._pool import Crew, PerProcess, ThreadCrew
+
+C = TypeVar("C", bound=ThreadCrew)
 
 
-def lane_of(work: Work, limits: Limits, crew: Crew, workers: int) -> Lane:
-    """A lane on which at most *workers* units run at a time."""
-    return WatchedLane(work, limits, crew, workers) if limits.watched else PullersLane(work, crew, workers)
+class CrewExecutor(Generic[C]):
+    """An executor with a crew in each process, that is made when the first batch needs it."""
+
+    concurrent = True
+    can_leave = True
+    app: Callable[..., Iterable[bytes]] | None = None
+
+    def __init__(self, workers: int, make: Callable[[], C]) -> None:
+        """:param workers: units of a batch that run at a time."""
+        self._workers = workers
+        self.crews = PerProcess(make)
+
+    @property
+    def left(self) -> int:
+        crew = self.crews.made()
+        return crew.left if crew else 0
+
+    def open(self, work: Work, limits: Limits) -> Lane:
+        crew = self.crews.get()
+        return WatchedLane(work, limits, crew, self._workers) if limits.watched else PullersLane(work, crew, self._workers)
+
+    def close(self) -> None:
+        crew = self.crews.pop()
+        if crew is not None:
+            crew.close()
 
 
 class _Lane:
@@ -43,25 +69,18 @@ class _Lane:
     def close(self) -> None:
         self._waiting.clear()
 
-    def _take_place(self) -> bool:
-        try:
-            self._places.pop()
-        except IndexError:
-            return False
-        return True
-
     def _give_place_back(self) -> bool:
         """Is a puller free to end? What was spawned between its last look and giving the place back has recruited nobody."""
         self._places.append(None)
-        return not self._waiting or not self._take_place()
+        return not self._waiting or not _taken(self._places)
 
-    def _pull(self) -> None:
+    def _pull(self, stand_in: bool = False) -> None:
         try:
-            self._empty()
+            self._empty(stand_in)
         except BaseException as error:
             self._done.put(error)
 
-    def _empty(self) -> None:
+    def _empty(self, stand_in: bool) -> None:
         """Run units until there are none."""
         raise NotImplementedError
 
@@ -81,7 +100,7 @@ class PullersLane(_Lane):
 
     def _recruit(self) -> None:
         """Start one puller, if there is more to do than the calling thread takes next, and a place."""
-        if len(self._waiting) < 2 or not self._take_place():
+        if len(self._waiting) < 2 or not _taken(self._places):
             return
         try:
             self._crew.start(self._pull)
@@ -89,7 +108,7 @@ class PullersLane(_Lane):
             # The interpreter is ending, or the system gives no more threads; those that there are do the work.
             self._places.append(None)
 
-    def _empty(self) -> None:
+    def _empty(self, stand_in: bool) -> None:
         while True:
             self._recruit()
             if done := burst(self._waiting, self._run):
@@ -106,8 +125,10 @@ class WatchedLane(_Lane):
 
     def __init__(self, work: Work, limits: Limits, crew: Crew, workers: int) -> None:
         super().__init__(work, crew, workers)
-        self._limits, self._workers = limits, workers
-        self._running: dict[int, Ticket] = {}
+        self._limits = limits
+        # What runs, and whether it does so in the puller that stands in for the batch's own thread; a token while there is none.
+        self._running: dict[int, tuple[Ticket, bool]] = {}
+        self._stand: deque[None] = deque([None])
         self._over = False
         """Is nothing more started?"""
         self._stranded = False
@@ -139,20 +160,22 @@ class WatchedLane(_Lane):
     def _patience(self) -> float | None:
         """Seconds after which something may be late, be it something that is not running yet; None where nothing ever is."""
         now = monotonic()
-        ends = [self._limits.end(ticket.started) for ticket in [*self._running.values()]] or [self._limits.end(now)]
+        ends = [self._limits.end(ticket.started) for ticket, _ in [*self._running.values()]] or [self._limits.end(now)]
         known = [end for end in ends if end is not None]
         return max(0.0, min(known) - now) if known else None
 
     def _late(self) -> list[Done]:
         """What is late by now, and is left behind."""
         late: list[Done] = []
-        for ticket in [*self._running.values()]:
+        for ticket, stand_in in [*self._running.values()]:
             end = self._limits.end(ticket.started)
             if end is not None and end <= monotonic() and ticket.leave():
                 self._running.pop(ticket.unit[0].index, None)
                 self._over = self._over or self._limits.holds(ticket.unit)
                 self._crew.leave(ticket)
                 late.append((ticket.unit, self._work.late(ticket)))
+                if stand_in:
+                    self._stand.append(None)
                 self._places.append(None)
                 self._recruit()
         return late
@@ -170,33 +193,49 @@ class WatchedLane(_Lane):
         return unstarted
 
     def _recruit(self) -> None:
-        """Start one puller, if there is something to do, and a place. Where there is no other, it stands in for the batch's own thread."""
-        stand_in = len(self._places) == self._workers
-        if not self._waiting or self._over or not self._take_place():
+        """Start one puller, if there is something to do, and a place. One of them stands in for the batch's own thread: others may have been
+        started that have to wait for those of other batches.
+        """
+        if not self._waiting or self._over or not _taken(self._places):
             return
+        stand_in = _taken(self._stand)
         try:
-            self._crew.start(self._pull, stand_in)
+            self._crew.start(partial(self._pull, stand_in), stand_in)
         except RuntimeError:
             self._places.append(None)
+            if stand_in:
+                self._stand.append(None)
             self._stranded = stand_in
 
-    def _empty(self) -> None:
+    def _empty(self, stand_in: bool) -> None:
         while not self._over:
             try:
                 unit = self._waiting.popleft()
             except IndexError:
+                if stand_in:
+                    self._stand.append(None)
+                    stand_in = False
                 if self._give_place_back():
                     return
                 continue
             self._recruit()
             ticket = Ticket(unit)
-            self._running[unit[0].index] = ticket
+            self._running[unit[0].index] = ticket, stand_in
             answers = self._context.copy().run(self._work.call, unit, ticket)
             if not ticket.claim():
                 self._crew.back(ticket)
                 return
             self._running.pop(unit[0].index, None)
             self._done.put([(unit, answers)])
+
+
+def _taken(tokens: deque[None]) -> bool:
+    """Take one of *tokens*, if there are any."""
+    try:
+        tokens.pop()
+    except IndexError:
+        return False
+    return True
 
 
 def _opened(done: list[Done] | BaseException) -> list[Done]:
