@@ -219,18 +219,21 @@ def serve() -> None:
     # Ctrl-C is for whoever it works for.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
-    with os.fdopen(os.dup(0), "rb") as tasks, os.fdopen(os.dup(1), "wb") as outcomes:
+    # A task that ends in the middle is the end, too, and so is an outcome that nobody takes.
+    with (
+        contextlib.suppress(EOFError, BrokenPipeError, pickle.UnpicklingError),
+        os.fdopen(os.dup(0), "rb") as tasks,
+        os.fdopen(os.dup(1), "wb") as outcomes,
+    ):
         # What the app prints, or would read, has no place in there.
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)
         os.close(null)
         os.dup2(2, 1)
-        # A task that ends in the middle is the end, too.
-        with contextlib.suppress(EOFError, BrokenPipeError, pickle.UnpicklingError):
-            while True:
-                task = pickle.load(tasks)  # noqa: S301  # Both ends are ours.
-                pickle.dump(run(*task), outcomes)
-                outcomes.flush()
+        while True:
+            task = pickle.load(tasks)  # noqa: S301  # Both ends are ours.
+            pickle.dump(run(*task), outcomes)
+            outcomes.flush()
 
 
 def _follow(parent: int) -> None:
