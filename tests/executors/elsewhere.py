@@ -33,7 +33,7 @@ def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         visit(environ["HTTP_X_GATE"], path.removeprefix("/"))
     for word in path.split("/"):
         if word in FAILURES:
-            FAILURES[word](start_response)
+            FAILURES[word](environ)
     status = next((word for word in path.split("/") if word.isdigit()), "200")
     start_response(f"{status} Told", [("Content-Type", "text/plain"), ("X-Process", str(os.getpid()))])
     return Body(environ)
@@ -55,32 +55,34 @@ class Unpicklable(Exception):
         self.lock = threading.Lock()
 
 
-def _raises(start_response: Callable[..., Any]) -> None:
+def _raises(environ: dict[str, Any]) -> None:
     raise ValueError("a secret")
 
 
-def _unpicklable(start_response: Callable[..., Any]) -> None:
+def _unpicklable(environ: dict[str, Any]) -> None:
     raise Unpicklable(1, 2)
 
 
-def _exits(start_response: Callable[..., Any]) -> None:
+def _exits(environ: dict[str, Any]) -> None:
     raise SystemExit("a secret")
 
 
-def _interrupts(start_response: Callable[..., Any]) -> None:
+def _interrupts(environ: dict[str, Any]) -> None:
     raise KeyboardInterrupt
 
 
-def _dies(start_response: Callable[..., Any]) -> None:
+def _dies(environ: dict[str, Any]) -> None:
     os._exit(3)
 
 
-def _orphans(start_response: Callable[..., Any]) -> None:
+def _orphans(environ: dict[str, Any]) -> None:
     if os.fork():
         os._exit(3)
     # Its child holds on to all that was open.
-    time.sleep(20)
-    os._exit(0)
+    try:
+        visit(environ["HTTP_X_GATE"], "child")
+    finally:
+        os._exit(0)
 
 
 FAILURES = {"orphans": _orphans, "raises": _raises, "unpicklable": _unpicklable, "exits": _exits, "interrupts": _interrupts, "dies": _dies}

@@ -56,10 +56,10 @@ def test_an_item_that_fails_there_fails_alone(executor: Executor) -> None:
 def test_equal_items_run_each(executor: Executor, tmp_path: Path) -> None:
     middleware = BatchMiddleware(elsewhere.app, executor=executor, worker_app=APP, workers=4, order="free")
 
-    answer = post(middleware, [unsafe("/a", X_Log=str(tmp_path / "log"))] * 5)
+    answers = [post(middleware, [unsafe("/a", X_Log=str(tmp_path / "log"))]) for _ in range(5)]
 
     middleware.close()
-    assert answer.statuses == [200] * 5
+    assert [answer.statuses for answer in answers] == [[200]] * 5
     assert begun(tmp_path / "log") == {"/a": 5}
 
 

@@ -5,7 +5,7 @@ import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -20,7 +20,7 @@ from tests.executors.test_contract import meet
 from tests.executors.test_processes import APP, begun, kill, unsafe
 from tests.gateway import Answer, get, post
 from wsgibatch import BatchMiddleware, ConfigError, Settings
-from wsgibatch.executors.futures import FuturesExecutor
+from wsgibatch.executors.futures import FuturesExecutor, Pool, _User
 
 
 def meeting(count: int) -> Callable[..., Iterable[bytes]]:
@@ -81,16 +81,26 @@ def test_an_executor_that_was_made_for_us_is_shut_down() -> None:
 
 
 def test_an_executor_is_made_when_the_first_batch_needs_it_and_once() -> None:
-    factory = Factory(members.threads)
-    middleware = BatchMiddleware(show, executor=factory)
-    assert factory.made == []
+    calls: list[None] = []
+    again = threading.Event()
+
+    def make() -> Executor:
+        calls.append(None)
+        if len(calls) == 1:
+            # Time enough for another batch to want one, too.
+            again.wait(0.5)
+        again.set()
+        return members.threads()
+
+    middleware = BatchMiddleware(show, executor=make)
+    assert calls == []
 
     with ThreadPoolExecutor(16) as clients:
         answers = [clients.submit(post, middleware, [get("/text")] * 10) for _ in range(64)]
         assert all(answer.result(PATIENCE).statuses == [200] * 10 for answer in answers)
 
     middleware.close()
-    assert len(factory.made) == 1
+    assert len(calls) == 1
 
 
 @pytest.mark.parametrize("executor", ["tests.executors.members:threads", "concurrent.futures:ThreadPoolExecutor", ThreadPoolExecutor])
@@ -224,6 +234,29 @@ def test_a_pool_that_was_made_for_us_and_breaks_is_made_anew_once(tmp_path: Path
     assert max(begun(tmp_path / "log").values()) == 1
 
 
+def test_many_that_find_a_pool_broken_make_one_anew() -> None:
+    together = threading.Barrier(8, timeout=PATIENCE)
+
+    class Broken(Executor):
+        def submit(self, *arguments: Any, **keywords: Any) -> "Future[Any]":
+            together.wait()
+            raise BrokenExecutor
+
+    made: list[Executor] = []
+
+    def make() -> Executor:
+        made.append(members.threads() if made else Broken())
+        return made[-1]
+
+    pool = Pool(make, _User())
+    with ThreadPoolExecutor(8) as threads:
+        found = [threads.submit(pool.submit, int, "42") for _ in range(8)]
+        assert all(future.result(PATIENCE).result(PATIENCE) == 42 for future in found)
+
+    pool.close(wait=True)
+    assert len(made) == 2
+
+
 def test_a_pool_that_was_handed_over_and_breaks_is_not_ours_to_mend() -> None:
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         middleware = BatchMiddleware(elsewhere.app, executor=pool, worker_app=APP)
@@ -287,10 +320,10 @@ def test_equal_items_run_each_although_the_executor_keeps_what_equal_calls_have_
     log = str(tmp_path / "log")
     middleware = BatchMiddleware(show, executor=Remembering, worker_app=APP)
 
-    answer = post(middleware, [unsafe("/a", X_Log=log)] * 5)
+    answers = [post(middleware, [unsafe("/a", X_Log=log)]) for _ in range(5)]
 
     middleware.close()
-    assert answer.statuses == [200] * 5
+    assert [answer.statuses for answer in answers] == [[200]] * 5
     assert begun(tmp_path / "log") == {"/a": 5}
 
 

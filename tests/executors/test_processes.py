@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import warnings
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.executors import elsewhere
 from tests.executors.gate import PATIENCE, Gate, Visitor
 from tests.gateway import Answer, Item, get, post
 from wsgibatch import BatchMiddleware, ConfigError, Settings
+from wsgibatch.executors._workers import Worker, _finish
 from wsgibatch.executors.processes import ProcessesExecutor
 
 APP = "tests.executors.elsewhere:app"
@@ -107,8 +109,12 @@ def test_how_a_worker_has_died_is_logged(caplog: pytest.LogCaptureFixture) -> No
 
 def test_the_death_of_a_worker_is_noticed_although_a_child_of_it_lives_on() -> None:
     middleware = processes(1)
+    with Gate() as gate, ThreadPoolExecutor(1) as client:
+        coming = client.submit(post, middleware, [unsafe("/orphans", X_Gate=gate.port), get("/b")])
+        gate.visitor().go()
+        gate.visitor()
 
-    answer = post(middleware, [unsafe("/orphans"), get("/b")])
+        answer = coming.result(PATIENCE)
 
     middleware.close()
     assert answer.codes == ["worker-died", "ran"]
@@ -346,9 +352,11 @@ def test_a_call_that_was_left_behind_does_not_keep_the_interpreter_from_ending()
 
 
 FORKED = """
-import os, sys
+import os, sys, warnings
 from tests.executors.test_processes import get, pids, post, processes
 
+# Of forks beside threads.
+warnings.simplefilter("ignore", DeprecationWarning)
 middleware = processes(2)
 before = pids(post(middleware, [get("/a")]))
 child = os.fork()
@@ -365,6 +373,29 @@ def test_a_fork_has_workers_of_its_own_and_leaves_those_of_its_parent_alone() ->
     ended = subprocess.run([sys.executable, "-X", "dev", "-c", FORKED], capture_output=True, text=True, timeout=PATIENCE, check=False)
 
     assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_what_a_fork_is_about_to_send_is_not_sent_twice() -> None:
+    worker = Worker()
+    worker._tasks.close()
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    worker._tasks = os.fdopen(writing, "wb")
+    worker._tasks.write(b"half of a task")
+
+    with warnings.catch_warnings():
+        # That there are other threads is what it is about.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        child = os.fork()
+    if not child:
+        _finish({worker}, threading.Event(), os.getppid())
+        os._exit(0)
+    os.waitpid(child, 0)
+
+    with pytest.raises(BlockingIOError):
+        os.read(reading, 1)
+    os.close(reading)
+    worker.end()
 
 
 SCRIPT = """
