@@ -8,14 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.executors.members import every_executor_here
 from tests.gateway import Item, post, problem, shown
 from tests.prepared import Prepared, request, run
-from wsgibatch import BatchMiddleware, SubRequest, _bind, _lookup, executors
+from wsgibatch import BatchMiddleware, SubRequest, _bind
 from wsgibatch.model import Edge, Late, Reference
 
 ENTITY, ETAG = Reference(0, "entity"), Reference(0, "etag")
-
-every_executor = pytest.mark.parametrize("executor", _lookup.members(executors))
 
 
 def value(*path: str) -> Reference:
@@ -318,8 +317,8 @@ def test_many_references_read_an_answer_once(monkeypatch: pytest.MonkeyPatch) ->
     assert len(read) == 2
 
 
-@every_executor
-def test_a_reference_to_what_failed_is_a_failed_dependency(executor: str) -> None:
+@every_executor_here
+def test_a_reference_to_what_failed_is_a_failed_dependency(executor: Any) -> None:
     def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         start_response("404 Not Found", [("Location", "/people/1")])
         return []
@@ -329,8 +328,8 @@ def test_a_reference_to_what_failed_is_a_failed_dependency(executor: str) -> Non
     assert why(items[1]) == (424, "dependency-failed")
 
 
-@every_executor
-def test_references_lead_through_items_that_have_references_themselves(executor: str) -> None:
+@every_executor_here
+def test_references_lead_through_items_that_have_references_themselves(executor: Any) -> None:
     def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         start_response("201 Created", [("Location", environ["PATH_INFO"] + "/1")])
         return []

@@ -232,6 +232,7 @@ def test_a_batch_that_is_refused_ends_the_demo_with_a_sentence(monkeypatch: pyte
         (["shop:app"], (), ["/one", "/two"]),
         (["shop:app"], ("--preload",), ["/one", "/two"]),
         (["shop:app", "--executor", "threads"], ("--preload", "--workers", "2"), ["/one", "/two"]),
+        (["shop:app", "--executor", "processes", "--workers", "2"], ("--preload", "--workers", "2"), ["/one", "/two"]),
         (["shop:make('hello')"], (), ["hello", "hello"]),
         (["shop:app", "--executor", "threads", "--workers", "3"], ("--worker-class", "gthread", "--threads", "2"), ["/one", "/two"]),
     ],

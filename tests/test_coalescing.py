@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.executors.members import every_executor_here
 from tests.gateway import Item, environ_of, get, post, send
 from tests.prepared import batch_of, request, run
 from tests.stalling import TIMEOUT, Stalling
-from wsgibatch import BatchMiddleware, Settings, SubRequest, SubResponse, _lookup, executors
+from wsgibatch import BatchMiddleware, Settings, SubRequest, SubResponse
 from wsgibatch._plan import make_plan
 from wsgibatch.model import Edge, Late, Reference
 
-every_executor = pytest.mark.parametrize("executor", _lookup.members(executors))
 every_order = pytest.mark.parametrize("order", ["barrier", "free", "sequential"])
 
 
@@ -33,7 +33,7 @@ def to(url: str, method: str = "POST", body: str = "", **headers: str) -> Item:
     return {**get(url, **headers), "method": method, "body": body}
 
 
-@every_executor
+@every_executor_here
 @every_order
 @pytest.mark.parametrize("stream", [False, True])
 def test_equal_reads_run_once_and_are_answered_each_in_its_place(executor: str, order: str, stream: bool) -> None:
@@ -55,7 +55,7 @@ def test_without_the_setting_every_item_runs() -> None:
     assert Settings().coalesce is False
 
 
-@every_executor
+@every_executor_here
 @every_order
 @pytest.mark.parametrize("between", [to("/w"), to("/w", "DELETE"), to("/w", "PATCH"), to("//elsewhere/")])
 def test_an_item_that_may_write_between_two_equal_reads_has_both_run(executor: str, order: str, between: Item) -> None:
@@ -120,8 +120,8 @@ def linked(site: Stalling, items: list[SubRequest], **settings: Any) -> list[Ite
     return run(site, items, coalesce=True, **settings)
 
 
-@every_executor
-def test_an_item_that_waits_for_another_runs_itself(executor: str) -> None:
+@every_executor_here
+def test_an_item_that_waits_for_another_runs_itself(executor: Any) -> None:
     site = Stalling()
 
     linked(site, [request(0, "/a"), request(1, "/b"), request(2, "/a", (Edge(1),)), request(3, "/a")], executor=executor)
@@ -129,8 +129,8 @@ def test_an_item_that_waits_for_another_runs_itself(executor: str) -> None:
     assert Counter(site.ran) == {"/a": 2, "/b": 1}
 
 
-@every_executor
-def test_an_item_that_another_waits_for_runs_itself(executor: str) -> None:
+@every_executor_here
+def test_an_item_that_another_waits_for_runs_itself(executor: Any) -> None:
     site = Stalling()
 
     items = linked(site, [request(0, "/a"), request(1, "/a"), request(2, "/b", (Edge(1),)), request(3, "/a")], executor=executor)
@@ -148,8 +148,8 @@ def test_an_item_that_refers_to_another_runs_itself() -> None:
     assert site.ran.count("/a") == 2
 
 
-@every_executor
-def test_members_of_groups_run_themselves(executor: str) -> None:
+@every_executor_here
+def test_members_of_groups_run_themselves(executor: Any) -> None:
     site = Stalling()
 
     linked(site, [request(0, "/a"), request(1, "/a", group="g"), request(2, "/a", group="g"), request(3, "/a")], executor=executor, atomic="stop")
@@ -219,8 +219,8 @@ def test_equal_reads_are_late_together() -> None:
     assert site.ran.count("/hang") == 1
 
 
-@every_executor
-def test_equal_reads_have_a_line_each_however_far_they_stand_apart(executor: str) -> None:
+@every_executor_here
+def test_equal_reads_have_a_line_each_however_far_they_stand_apart(executor: Any) -> None:
     site = Stalling()
     middleware = BatchMiddleware(site, coalesce=True, executor=executor, workers=2, max_requests=100)
     batch = [get("/a"), *(get(f"/b/{index % 7}") for index in range(50)), get("/a")]
@@ -276,7 +276,7 @@ def told(batch: list[Item], settings: dict[str, Any], edges: list[tuple[Edge, ..
     return items, app.calls
 
 
-@every_executor
+@every_executor_here
 @given(st.lists(asked, min_size=1, max_size=20), st.sampled_from(["barrier", "sequential"]), st.booleans())
 def test_coalesced_answers_are_those_of_running_every_item(executor: str, batch: list[Item], order: str, stream: bool) -> None:
     settings = {"executor": executor, "order": order, "stream": stream, "workers": 3}
@@ -288,7 +288,7 @@ def test_coalesced_answers_are_those_of_running_every_item(executor: str, batch:
     assert fewer <= calls
 
 
-@every_executor
+@every_executor_here
 @given(st.data(), st.lists(asked, min_size=1, max_size=12))
 def test_so_they_are_where_items_wait_for_each_other(executor: str, data: st.DataObject, batch: list[Item]) -> None:
     turns = data.draw(st.permutations(range(len(batch))), label="turns")

@@ -7,11 +7,11 @@ from wsgiref.validate import validator
 import pytest
 
 from tests.apps import mirror, show
+from tests.executors.members import every_executor_here
 from tests.gateway import environ_of, get, post, send
-from wsgibatch import BatchMiddleware, SubRequest, _lookup, dialects, executors
+from wsgibatch import BatchMiddleware, SubRequest, _lookup, dialects
 
 every_dialect = pytest.mark.parametrize("dialect", [word for word in _lookup.members(dialects) if word != "auto"])
-every_executor = pytest.mark.parametrize("executor", _lookup.members(executors))
 
 
 def judged(app: Any, **settings: Any) -> tuple[Any, BatchMiddleware]:
@@ -32,9 +32,9 @@ def writing(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iter
 
 
 @every_dialect
-@every_executor
+@every_executor_here
 @pytest.mark.parametrize("app", [show, mirror, writing])
-def test_both_faces_conform(app: Any, dialect: str, executor: str) -> None:
+def test_both_faces_conform(app: Any, dialect: str, executor: Any) -> None:
     outer, middleware = judged(app, dialect=dialect, executor=executor, workers=3)
     requests = [SubRequest(index, "GET", url, []) for index, url in enumerate(["/a?b", "/bin", "/text", "/missing", "/empty", "//", "/%ff"])]
     headers, body = _lookup.member(dialects, dialect)().write(requests)
@@ -45,9 +45,9 @@ def test_both_faces_conform(app: Any, dialect: str, executor: str) -> None:
     assert answer.status == 200
 
 
-@every_executor
+@every_executor_here
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"])
-def test_both_faces_conform_with_every_method_and_with_bodies(executor: str, method: str) -> None:
+def test_both_faces_conform_with_every_method_and_with_bodies(executor: Any, method: str) -> None:
     outer, middleware = judged(mirror, executor=executor, workers=3)
 
     answer = post(

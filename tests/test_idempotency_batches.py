@@ -9,15 +9,14 @@ from wsgiref.validate import validator
 
 import pytest
 
+from tests.executors.members import every_executor_here
 from tests.gateway import Answer, Item, get, post
 from tests.prepared import Prepared
 from tests.test_idempotency import ANNA, Clock, Watched
-from wsgibatch import BatchMiddleware, ConfigError, Group, Settings, SubRequest, _lookup, executors
+from wsgibatch import BatchMiddleware, ConfigError, Group, Settings, SubRequest
 from wsgibatch._plan import make_plan
 from wsgibatch.idempotency import Dimensions, IdempotencyMiddleware
 from wsgibatch.model import Batch, Claimed, Edge, Held, Kept
-
-every_executor = pytest.mark.parametrize("executor", _lookup.members(executors))
 
 
 class Shop:
@@ -159,7 +158,7 @@ def test_a_whole_batch_is_answered_as_before(shop: Shop, store: Watched) -> None
     assert shop.ran == ["/a", "/b"]
 
 
-@every_executor
+@every_executor_here
 @pytest.mark.parametrize("failing", [ValueError("no"), "503 Busy", "429 Slow Down", "401 Who"], ids=str)
 def test_a_batch_with_an_item_that_may_go_otherwise_is_not_kept_but_its_items_are(shop: Shop, store: Watched, executor: str, failing: Any) -> None:
     app = in_front(shop, store, executor=executor)
@@ -252,7 +251,7 @@ def test_an_item_cannot_reach_what_guards_its_batch(shop: Shop, store: Watched) 
 # Items that share a key
 
 
-@every_executor
+@every_executor_here
 @pytest.mark.parametrize("order_of_items", ["free", "barrier", "sequential"])
 @pytest.mark.parametrize("workers", [1, 4])
 def test_items_with_one_key_run_one_after_the_other_and_once(shop: Shop, store: Watched, executor: str, order_of_items: str, workers: int) -> None:
@@ -269,8 +268,8 @@ def test_items_with_one_key_run_one_after_the_other_and_once(shop: Shop, store: 
     assert not [claim for _, claim in store.begun if isinstance(claim, Held)]
 
 
-@every_executor
-def test_items_with_one_key_for_two_requests_are_refused(shop: Shop, store: Watched, executor: str) -> None:
+@every_executor_here
+def test_items_with_one_key_for_two_requests_are_refused(shop: Shop, store: Watched, executor: Any) -> None:
     app = behind(shop, store, executor=executor, order="free")
     try:
         answer = sent(app, [order("/a", Idempotency_Key="k"), order("/b", Idempotency_Key="k")], None)

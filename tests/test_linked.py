@@ -9,12 +9,11 @@ from typing import Any
 
 import pytest
 
+from tests.executors.members import every_executor_here
 from tests.gateway import Item, problem
 from tests.prepared import answer_to, request, run
-from wsgibatch import BatchMiddleware, ConfigError, Group, SubRequest, SubResponse, _lookup, executors
+from wsgibatch import BatchMiddleware, ConfigError, Group, SubRequest, SubResponse
 from wsgibatch.model import Edge, Late, Reference
-
-every_executor = pytest.mark.parametrize("executor", _lookup.members(executors))
 
 
 class Site:
@@ -48,17 +47,17 @@ def codes(items: list[Item]) -> list[str]:
     return [problem(item).get("code", "ran") for item in items]
 
 
-@every_executor
-def test_an_item_runs_once_what_it_waits_for_has_succeeded(site: Site, executor: str) -> None:
+@every_executor_here
+def test_an_item_runs_once_what_it_waits_for_has_succeeded(site: Site, executor: Any) -> None:
     items = run(site, [request(0, "/201"), request(1, "/b", (Edge(0),)), request(2, "/c", (Edge(0), Edge(1)))], executor=executor)
 
     assert statuses(items) == [201, 200, 200]
     assert site.ran == ["/201", "/b", "/c"]
 
 
-@every_executor
+@every_executor_here
 @pytest.mark.parametrize("failing", ["/404", "/302", "/500", "/304", "/raise"])
-def test_an_item_is_not_run_when_what_it_waits_for_has_not_succeeded(site: Site, executor: str, failing: str) -> None:
+def test_an_item_is_not_run_when_what_it_waits_for_has_not_succeeded(site: Site, executor: Any, failing: str) -> None:
     items = run(site, [request(0, failing), request(1, "/a", (Edge(0),)), request(2, "/b", (Edge(1),)), request(3, "/c")], executor=executor)
 
     assert codes(items)[1:] == ["dependency-failed", "dependency-failed", "ran"]
@@ -79,8 +78,8 @@ def test_the_answer_tells_what_failed(site: Site) -> None:
     }
 
 
-@every_executor
-def test_an_item_may_wait_for_a_failure(site: Site, executor: str) -> None:
+@every_executor_here
+def test_an_item_may_wait_for_a_failure(site: Site, executor: Any) -> None:
     items = run(
         site,
         [request(0, "/404"), request(1, "/ok"), request(2, "/a", (Edge(0, "failed"),)), request(3, "/b", (Edge(1, "failed"),))],
@@ -90,23 +89,23 @@ def test_an_item_may_wait_for_a_failure(site: Site, executor: str) -> None:
     assert codes(items) == ["ran", "ran", "ran", "dependency-failed"]
 
 
-@every_executor
-def test_an_item_may_wait_for_an_end_of_any_kind(site: Site, executor: str) -> None:
+@every_executor_here
+def test_an_item_may_wait_for_an_end_of_any_kind(site: Site, executor: Any) -> None:
     items = run(site, [request(0, "/404"), request(1, "/a", (Edge(0, "ended"),))], executor=executor)
 
     assert codes(items) == ["ran", "ran"]
     assert site.ran == ["/404", "/a"]
 
 
-@every_executor
-def test_an_item_that_is_refused_has_failed(site: Site, executor: str) -> None:
+@every_executor_here
+def test_an_item_that_is_refused_has_failed(site: Site, executor: Any) -> None:
     items = run(site, [request(0, "//elsewhere"), request(1, "/a", (Edge(0),)), request(2, "/b", (Edge(0, "failed"),))], executor=executor)
 
     assert codes(items) == ["bad-url", "dependency-failed", "ran"]
 
 
-@every_executor
-def test_ten_thousand_items_fail_one_after_another_without_recursion(site: Site, executor: str) -> None:
+@every_executor_here
+def test_ten_thousand_items_fail_one_after_another_without_recursion(site: Site, executor: Any) -> None:
     items = [request(0, "/404"), *(request(index, "/a", (Edge(index - 1),)) for index in range(1, 10_000))]
 
     answers = run(site, items, executor=executor)
@@ -129,8 +128,8 @@ def test_items_that_wait_for_nothing_run_beside_one_another() -> None:
     assert statuses(run(app, items, executor="threads", workers=2)) == [200, 200, 200]
 
 
-@every_executor
-def test_what_stands_behind_a_failure_is_neither_run_nor_answered_where_a_batch_stops(site: Site, executor: str) -> None:
+@every_executor_here
+def test_what_stands_behind_a_failure_is_neither_run_nor_answered_where_a_batch_stops(site: Site, executor: Any) -> None:
     items = run(site, [request(0, "/a"), request(1, "/404"), request(2, "/b"), request(3, "/c")], "stop", executor=executor)
 
     assert statuses(items) == [200, 404]
@@ -193,8 +192,8 @@ def group_of(*targets: str) -> list[SubRequest]:
     return [request(index, target, group="g", method="POST") for index, target in enumerate(targets)]
 
 
-@every_executor
-def test_a_group_that_succeeds_is_committed(site: Site, ledger: Ledger, executor: str) -> None:
+@every_executor_here
+def test_a_group_that_succeeds_is_committed(site: Site, ledger: Ledger, executor: Any) -> None:
     items = run(site, [*group_of("/a", "/b"), request(2, "/c")], executor=executor, atomic=ledger)
 
     assert statuses(items) == [200, 200, 200]
@@ -202,9 +201,9 @@ def test_a_group_that_succeeds_is_committed(site: Site, ledger: Ledger, executor
     assert site.ran == ["/a", "/b", "/c"]
 
 
-@every_executor
+@every_executor_here
 @pytest.mark.parametrize(("failing", "status"), [("/404", 404), ("/500", 500), ("/raise", 500)])
-def test_a_group_that_fails_leaves_nothing(site: Site, ledger: Ledger, executor: str, failing: str, status: int) -> None:
+def test_a_group_that_fails_leaves_nothing(site: Site, ledger: Ledger, executor: Any, failing: str, status: int) -> None:
     items = run(site, [*group_of("/a", failing, "/b"), request(3, "/c")], executor=executor, atomic=ledger)
 
     assert statuses(items) == [424, status, 424, 200]
@@ -334,8 +333,8 @@ def test_what_is_no_group_fails_before_anything_runs(site: Site, caplog: pytest.
     assert "no wsgibatch.Group" in caplog.text
 
 
-@every_executor
-def test_a_group_without_a_runner_is_answered_501_and_nothing_of_it_runs(site: Site, executor: str) -> None:
+@every_executor_here
+def test_a_group_without_a_runner_is_answered_501_and_nothing_of_it_runs(site: Site, executor: Any) -> None:
     items = run(site, [*group_of("/a", "/b"), request(2, "/c")], executor=executor)
 
     assert statuses(items) == [501, 501, 200]
@@ -352,8 +351,8 @@ def test_a_group_of_one_has_a_transaction_where_there_are_any(site: Site, ledger
     assert ledger.told[-1] == "rollback"
 
 
-@every_executor
-def test_a_group_may_stop_at_a_failure_and_undo_nothing(site: Site, executor: str) -> None:
+@every_executor_here
+def test_a_group_may_stop_at_a_failure_and_undo_nothing(site: Site, executor: Any) -> None:
     items = run(site, [*group_of("/a", "/404", "/b", "/c"), request(4, "/d", (Edge(0),))], executor=executor, atomic="stop")
 
     assert codes(items) == ["ran", "ran", "group-stopped", "group-stopped", "dependency-failed"]
@@ -367,8 +366,8 @@ def test_a_refused_member_keeps_its_group_from_running(site: Site, ledger: Ledge
     assert (site.ran, ledger.told) == ([], [])
 
 
-@every_executor
-def test_a_status_below_the_one_that_fails_a_group_of_this_batch_undoes_nothing(site: Site, ledger: Ledger, executor: str) -> None:
+@every_executor_here
+def test_a_status_below_the_one_that_fails_a_group_of_this_batch_undoes_nothing(site: Site, ledger: Ledger, executor: Any) -> None:
     items = run(site, group_of("/a", "/404", "/b"), fails_from=500, executor=executor, atomic=ledger)
 
     assert statuses(items) == [200, 404, 200]
@@ -413,8 +412,8 @@ def test_a_runner_that_loses_a_group_behind_an_item_that_did_not_fail_it_is_a_fa
     assert codes(items) == ["group-failed", "group-rolled-back"]
 
 
-@every_executor
-def test_a_group_that_may_stop_stops_at_the_status_that_fails_it(site: Site, executor: str) -> None:
+@every_executor_here
+def test_a_group_that_may_stop_stops_at_the_status_that_fails_it(site: Site, executor: Any) -> None:
     items = run(site, group_of("/404", "/500", "/b"), fails_from=500, executor=executor, atomic="stop")
 
     assert statuses(items) == [404, 500, 424]
@@ -435,8 +434,8 @@ def test_members_may_wait_for_earlier_members(site: Site, ledger: Ledger) -> Non
     assert ledger.told[-1] == "rollback"
 
 
-@every_executor
-def test_whoever_waits_for_a_group_waits_for_all_of_it(site: Site, ledger: Ledger, executor: str) -> None:
+@every_executor_here
+def test_whoever_waits_for_a_group_waits_for_all_of_it(site: Site, ledger: Ledger, executor: Any) -> None:
     items = [*group_of("/a", "/404"), request(2, "/b", (Edge(0),)), request(3, "/c", (Edge(0, "failed"),))]
 
     assert codes(run(site, items, executor=executor, atomic=ledger)) == ["group-rolled-back", "ran", "dependency-failed", "ran"]
@@ -484,8 +483,8 @@ def test_a_hook_that_fails_is_logged_and_changes_nothing(site: Site, ledger: Led
     assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [SystemExit]
 
 
-@every_executor
-def test_a_group_runs_in_one_thread_and_each_answer_is_closed_before_the_next_item(executor: str) -> None:
+@every_executor_here
+def test_a_group_runs_in_one_thread_and_each_answer_is_closed_before_the_next_item(executor: Any) -> None:
     told: list[tuple[str, int]] = []
 
     class Body:

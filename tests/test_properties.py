@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from tests import strategies
 from tests.apps import mirror
+from tests.executors.members import EVERY, HERE, settings_of
 from tests.gateway import Item, post, problem
 from tests.prepared import run
 from tests.stalling import meet
-from wsgibatch import BatchMiddleware, Group, SubRequest, _lookup, executors
+from wsgibatch import BatchMiddleware, Group, SubRequest
 from wsgibatch.model import Late, Reference
 
 
@@ -27,9 +28,11 @@ def silence() -> Iterator[None]:
     logging.disable(logging.CRITICAL)
     yield
     logging.disable(logging.NOTSET)
+    for middleware in MIDDLEWARES.values():
+        middleware.close()
 
 
-every_executor = pytest.mark.parametrize("executor", _lookup.members(executors))
+every_executor = pytest.mark.parametrize("executor", EVERY)
 
 methods = st.sampled_from(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "get", "Post"])
 good: st.SearchStrategy[Item] = st.fixed_dictionaries(
@@ -56,7 +59,7 @@ failing: st.SearchStrategy[Item] = st.sampled_from(
 
 
 def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
-    """Mirrors all but the place in the batch and the kind of the executor; fails in some way below ``/fail``."""
+    """Mirrors all but the place in the batch and what the executor has its part in; fails in some way below ``/fail``."""
     match environ["PATH_INFO"]:
         case "/fail/raise":
             raise ValueError("a secret")
@@ -72,7 +75,10 @@ def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Any:
         case "/fail/status":
             start_response("nonsense", [])
             return [b"x"]
-    return mirror({key: value for key, value in environ.items() if key not in ("wsgibatch.item", "wsgi.multithread")}, start_response)
+    return mirror({key: value for key, value in environ.items() if key not in _UNLIKE}, start_response)
+
+
+_UNLIKE = ("wsgibatch.item", "wsgi.multithread", "wsgi.multiprocess", "wsgi.errors")
 
 
 def half(start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -86,7 +92,7 @@ def told(item: Item) -> Item:
     return {**item, "headers": {name: value for name, value in item["headers"].items() if name != "batch_requests.duration"}}
 
 
-MIDDLEWARES = {word: BatchMiddleware(app, executor=word, workers=3, max_requests=30, deny_paths="/deny") for word in _lookup.members(executors)}
+MIDDLEWARES = {word: BatchMiddleware(app, **settings_of(word, f"{__name__}:app", workers=3, max_requests=30, deny_paths="/deny")) for word in EVERY}
 
 
 def answered(executor: str, batch: list[Item]) -> list[Item]:
@@ -174,15 +180,12 @@ def refer(items: list[SubRequest]) -> list[SubRequest]:
 
 
 @given(linked, st.sampled_from([None, "stop", no_transaction]), st.sampled_from(["continue", "stop"]))
-def test_items_that_hang_together_are_answered_the_same_by_every_executor_in_every_order(
+def test_items_that_hang_together_are_answered_the_same_by_every_executor_here_in_every_order(
     items: list[SubRequest], atomic: Any, on_error: Literal["continue", "stop"]
 ) -> None:
     ways = [
-        [
-            told(item)
-            for item in run(stateless, refer([copy(item) for item in items]), on_error, executor=executor, order=order, workers=3, atomic=atomic)
-        ]
-        for executor in _lookup.members(executors)
+        [told(item) for item in run(stateless, refer([copy(item) for item in items]), on_error, **chosen, order=order, workers=3, atomic=atomic)]
+        for chosen in HERE.values()
         for order in ("barrier", "free", "sequential")
     ]
 

@@ -48,7 +48,7 @@ def serving(app: Any, **settings: Any) -> Iterator[BatchMiddleware]:
 
 def idle(middleware: BatchMiddleware) -> bool:
     """Have all threads of the executor ``threads`` nothing to do?"""
-    crew = middleware._endpoint.executor._crews.made()  # type: ignore[attr-defined] # of threads
+    crew = middleware._endpoint.executor.crews.made()  # type: ignore[attr-defined] # of threads
     found: bool = crew._idle == len(crew._threads)
     return found
 

@@ -18,6 +18,7 @@ from .model import Fault, Headers, Kind, SubResponse
 CRASHED = Fault(500, "app-failed", "The app failed to answer this request.")
 SPOILT = Fault(502, "bad-answer", "The app's answer is not valid HTTP.")
 ENDLESS = Fault(502, "answer-too-large", "The app's answer is larger than a batch may carry.")
+LATE = Fault(504, "timed-out", "This request was not answered in time. It may still be running.")
 
 _EMPTY = frozenset({204, 304})
 _STATUS = re.compile(r"([2-5][0-9]{2})(?: ([\t\x20-\x7e\x80-\xff]*))?\Z")

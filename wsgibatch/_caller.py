@@ -11,7 +11,7 @@ from io import BytesIO
 from time import monotonic, perf_counter
 from typing import Any
 
-from ._answer import CRASHED, InvalidAnswer, Response, validated
+from ._answer import CRASHED, LATE, InvalidAnswer, Response, validated
 from ._inherit import DEADLINE, MARK, URI_KEYS, template
 from ._limits import Limits, Ticket
 from ._log import log_failure
@@ -22,7 +22,6 @@ from .settings import Settings
 
 WSGIApp = Callable[..., Iterable[bytes]]
 
-_LATE = Fault(504, "timed-out", "This request was not answered in time. It may still be running.")
 _UNSTARTED = Fault(504, "not-started", "Not run: the time of the batch was up, or requests that were started before it did not end.")
 _ENDING = Fault(503, "interrupted", "The server was interrupted before this request was started.")
 
@@ -57,7 +56,7 @@ class Caller:
 
     def late(self, ticket: Ticket) -> Answers:
         running = monotonic() - ticket.started
-        answers = tuple(self.in_place(_LATE) for _ in ticket.unit)
+        answers = tuple(self.in_place(LATE) for _ in ticket.unit)
         for answer in answers:
             answer.started, answer.duration = answer.started - running, running
         return answers

@@ -4,6 +4,7 @@
 Until ``Start`` is yielded a batch can be refused, and nothing has run; from there on nothing raises.
 """
 
+import concurrent.futures
 import inspect
 import logging
 from collections.abc import Callable, Generator, Iterator
@@ -87,7 +88,7 @@ class Endpoint:
         self.settings = settings
         self.paths = BatchPaths(settings.path)
         self.recogniser: Recogniser = _object("dialect", dialects, settings.dialect)
-        self.executor: Executor = _object("executor", executors, settings.executor, settings)
+        self.executor = _executor(settings)
         self.atomic = _atomic(settings.atomic)
         self.vet = Vetter(settings, self.paths)
         _check_executor(settings, self.executor)
@@ -108,6 +109,37 @@ def _check_executor(settings: Settings, executor: Executor) -> None:
         )
     if executor.app is not None and settings.atomic is not None:
         raise ConfigError(f"atomic: the executor {settings.executor!r} runs items where no transaction can hold them together")
+    if executor.app is None and settings.worker_app is not None:
+        raise ConfigError(f"worker_app: the executor {settings.executor!r} runs items here, in the app that the middleware stands in front of")
+
+
+def _executor(settings: Settings) -> Executor:
+    """What runs the items; something of :mod:`concurrent.futures`, or what makes it, is wrapped.
+
+    :raises ConfigError: when it is none.
+    """
+    source = settings.executor
+    if isinstance(source, str) and ":" in source:
+        source = _lookup.named(source)
+    if _gives_futures(source):
+        return _lookup.member(executors, "futures")(settings, source)  # type: ignore[no-any-return]
+    return _object("executor", executors, settings.executor, settings)  # type: ignore[no-any-return]
+
+
+def _gives_futures(source: Any) -> bool:
+    """Is it an executor of :mod:`concurrent.futures`, a class of them, or something else that is called for one, with nothing?"""
+    if isinstance(source, type):
+        return issubclass(source, concurrent.futures.Executor)
+    return isinstance(source, concurrent.futures.Executor) or (callable(source) and not hasattr(source, "open") and _binds(source))
+
+
+def _binds(call: Callable[..., Any]) -> bool:
+    """Can it be called without arguments, as far as it tells?"""
+    try:
+        inspect.signature(call).bind()
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _atomic(setting: Any) -> Atomic | Literal["stop"] | None:

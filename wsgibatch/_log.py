@@ -72,6 +72,12 @@ def log_unkept(error: Exception) -> None:
     _record(batch_log, logging.ERROR, "an answer cannot be kept, and its key is given back", {}, error)
 
 
+def log_refusing(error: BaseException) -> None:
+    """An executor that does nothing for batches."""
+    line = "the executor takes no calls, so each batch runs in a thread of its own; one that runs calls elsewhere needs a worker_app"
+    _record(batch_log, logging.ERROR, line, {}, error)
+
+
 def log_batch(head: Head, count: int, failed: int, duration: float) -> None:
     """The record of a batch that ran."""
     if batch_log.isEnabledFor(logging.INFO):

@@ -64,12 +64,12 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--path", help="where batches are posted (default: /batch); several with commas between them")
     serve.add_argument("--dialect", help="the wire format of batches (default: auto, told by their shape)")
     serve.add_argument("--atomic", metavar="package.module:name", help="what makes atomic groups all or nothing (default: nothing does)")
-    serve.add_argument("--executor", help="where the requests of a batch run: sequential (the default), threads, package.module:name")
+    serve.add_argument("--executor", help="where the requests of a batch run: sequential (the default), threads, processes, package.module:name")
     serve.add_argument(
         "--workers",
         metavar="THREADS",
-        help="threads that run the requests of batches, in each process, with --executor threads; gunicorn's own --workers, behind the --, is the "
-        "number of processes",
+        help="threads, or processes, that run the requests of batches for each process of gunicorn, with --executor threads or processes; gunicorn's "
+        "own --workers, behind the --, is the number of the processes that take them",
     )
     return parser
 
@@ -132,6 +132,8 @@ def _application(options: argparse.Namespace, theirs: list[str]) -> Any:
     :raises ConfigError: for settings that cannot work.
     """
     given = {name: getattr(options, name) for name in ("path", "dialect", "atomic", "executor", "workers")}
+    if options.executor == "processes":
+        given["worker_app"] = options.app
     settings = Settings.from_strings({name: value for name, value in given.items() if value is not None})
     try:
         from gunicorn.app.wsgiapp import WSGIApplication

@@ -5,6 +5,7 @@ them (:meth:`Settings.from_strings`) and, only when asked for, environment varia
 """
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin
 
@@ -42,6 +43,7 @@ _COMPUTED = frozenset(
     | {"wsgibatch.deadline", "wsgibatch.group", "wsgibatch.idempotency", "wsgibatch.item"}
 )
 """Environ keys that each item has of its own."""
+_REFERENCE = re.compile(r"\w+(\.\w+)*:\w+(\.\w+)*")
 _SIZES = {"KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _TRUE, _FALSE = frozenset({"true", "yes", "on", "1"}), frozenset({"false", "no", "off", "0"})
 
@@ -63,8 +65,13 @@ class Settings(Struct, kw_only=True, frozen=True):
     profile: Annotated[
         Literal["auto"] | Profile, _about(f"Whose clients send `multipart`: {', '.join(get_args(Profile))}.", "told by the request")
     ] = "auto"
-    executor: Annotated[Any, _about("Where items run: a name, `package.module:name`, or an object.")] = "sequential"
-    workers: Annotated[Annotated[int, Meta(ge=1, le=1024)], _about("Threads per process, and items of one batch at a time.", "4 per CPU")] = field(
+    executor: Annotated[
+        Any, _about("Where items run: a name, `package.module:name`, or an object, also one of `concurrent.futures` or what makes it.")
+    ] = "sequential"
+    workers: Annotated[
+        Annotated[int, Meta(ge=1, le=1024)],
+        _about("Items of one batch at a time; threads, or with `processes` processes, for each process of the server.", "4 per CPU"),
+    ] = field(
         # As django-batch-requests has it: items of a web app mostly wait.
         default_factory=lambda: 4 * (os.cpu_count() or 1)
     )
@@ -196,6 +203,10 @@ def _check_together(settings: Settings) -> None:
     atomic = settings.atomic
     if not (atomic is None or atomic == "stop" or callable(atomic) or (isinstance(atomic, str) and ":" in atomic)):
         raise ConfigError(f"atomic: 'stop', 'package.module:name' or a callable is wanted, not {atomic!r}")
+    if settings.worker_app is not None and not _REFERENCE.fullmatch(settings.worker_app):
+        raise ConfigError(f"worker_app: {settings.worker_app!r} should be written 'package.module:name'")
+    if settings.worker_app is not None and settings.worker_app.startswith("__main__:"):
+        raise ConfigError("worker_app: a worker has a main module of its own; the app has to be in another one")
     if settings.profile != "auto" and settings.dialect not in ("auto", "multipart"):
         raise ConfigError(f"profile: {settings.profile!r} says something of the dialect 'multipart' only")
     if settings.timeout is not None and settings.deadline is not None and settings.timeout > settings.deadline:

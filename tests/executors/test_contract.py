@@ -1,36 +1,40 @@
-"""What holds for every executor of the family; a new one is found by itself."""
+"""What holds for every executor of the family, and what for those whose items run in this process; a new one is found by itself."""
 
+import json
 import subprocess
 import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.apps import mirror
-from tests.gateway import get, post, shown
-from wsgibatch import BatchMiddleware, Settings, SubRequest, SubResponse, _lookup, executors
+from tests.executors import elsewhere
+from tests.executors.gate import PATIENCE, Gate
+from tests.executors.members import EVERY, HERE, settings_of
+from tests.gateway import Answer, Item, get, post, shown
+from tests.prepared import request, run
+from wsgibatch import BatchMiddleware, Settings, SubRequest, SubResponse
+from wsgibatch._exchange import Endpoint
 from wsgibatch._limits import Limits, Ticket
-from wsgibatch.model import Answers, Done, Unit
+from wsgibatch.model import Answers, Done, Edge, Unit
 from wsgibatch.protocols import Executor
-
-WORDS = _lookup.members(executors)
-PATIENCE = 30
-"""Seconds after which something that should happen is held never to happen."""
-
-every_executor = pytest.mark.parametrize("word", WORDS)
 
 
 def executor_of(word: str, workers: int = 4) -> Executor:
-    made: Executor = _lookup.member(executors, word)(Settings(workers=workers))
-    return made
+    return Endpoint(Settings(**settings_of(word, "tests.executors.elsewhere:app", workers=workers))).executor
 
 
-CONCURRENT = [word for word in WORDS if executor_of(word).concurrent]
+CONCURRENT = [word for word in EVERY if executor_of(word).concurrent]
+
+every_executor = pytest.mark.parametrize("word", EVERY)
+every_executor_here = pytest.mark.parametrize("word", HERE)
 every_concurrent_executor = pytest.mark.parametrize("word", CONCURRENT)
+every_concurrent_executor_here = pytest.mark.parametrize("word", [word for word in CONCURRENT if word in HERE])
 
 
 def units_of(count: int) -> list[Unit]:
@@ -139,7 +143,7 @@ def test_units_start_in_the_order_in_which_they_are_spawned(word: str) -> None:
     assert ran == list(range(100))
 
 
-@every_executor
+@every_executor_here
 def test_answers_come_in_the_order_of_the_batch_whatever_is_done_first(word: str) -> None:
     gates = [threading.Event() for _ in range(4)]
     concurrent = word in CONCURRENT
@@ -153,7 +157,7 @@ def test_answers_come_in_the_order_of_the_batch_whatever_is_done_first(word: str
         start_response("200 OK", [("Content-Type", "text/plain")])
         return [str(index).encode()]
 
-    with_executor = BatchMiddleware(app, executor=word, workers=4)
+    with_executor = BatchMiddleware(app, executor=executor_of(word, 4))
 
     answer = post(with_executor, [get(f"/{index}") for index in range(4)])
 
@@ -161,7 +165,7 @@ def test_answers_come_in_the_order_of_the_batch_whatever_is_done_first(word: str
     assert [item["body"] for item in answer.items] == ["0", "1", "2", "3"]
 
 
-@every_executor
+@every_executor_here
 def test_an_unsafe_item_runs_after_all_before_it_and_before_all_behind_it(word: str) -> None:
     lock = threading.Lock()
     running: set[int] = set()
@@ -196,7 +200,7 @@ def test_an_unsafe_item_runs_after_all_before_it_and_before_all_behind_it(word: 
         start_response("200 OK", [("Content-Type", "text/plain")])
         return Body(index)
 
-    middleware = BatchMiddleware(app, executor=word, workers=4)
+    middleware = BatchMiddleware(app, executor=executor_of(word, 4))
 
     for _ in range(20):
         ended.clear()
@@ -207,7 +211,7 @@ def test_an_unsafe_item_runs_after_all_before_it_and_before_all_behind_it(word: 
     assert len(story) == 20 * len(methods)
 
 
-@every_concurrent_executor
+@every_concurrent_executor_here
 def test_neighbouring_safe_items_run_side_by_side(word: str) -> None:
     together = threading.Barrier(4, timeout=PATIENCE)
 
@@ -216,7 +220,7 @@ def test_neighbouring_safe_items_run_side_by_side(word: str) -> None:
         start_response("200 OK", [("Content-Type", "text/plain")])
         return [b"met"]
 
-    middleware = BatchMiddleware(app, executor=word, workers=4)
+    middleware = BatchMiddleware(app, executor=executor_of(word, 4))
 
     answer = post(middleware, [get("/a"), get("/b"), get("/c"), get("/d")])
 
@@ -224,7 +228,7 @@ def test_neighbouring_safe_items_run_side_by_side(word: str) -> None:
     assert answer.statuses == [200] * 4
 
 
-@every_concurrent_executor
+@every_concurrent_executor_here
 def test_no_more_items_of_a_batch_run_at_a_time_than_there_are_workers(word: str) -> None:
     lock = threading.Lock()
     running = most = 0
@@ -239,7 +243,7 @@ def test_no_more_items_of_a_batch_run_at_a_time_than_there_are_workers(word: str
         with lock:
             running -= 1
 
-    middleware = BatchMiddleware(app, executor=word, workers=3, max_requests=300)
+    middleware = BatchMiddleware(app, executor=executor_of(word, 3), max_requests=300)
 
     for _ in range(5):
         post(middleware, [get("/a")] * 300)
@@ -251,13 +255,13 @@ def test_no_more_items_of_a_batch_run_at_a_time_than_there_are_workers(word: str
 USER: ContextVar[str] = ContextVar("USER")
 
 
-@every_executor
+@every_executor_here
 def test_every_item_sees_the_context_of_the_batch_request(word: str) -> None:
     def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         start_response("200 OK", [("Content-Type", "text/plain")])
         return [USER.get("nobody").encode()]
 
-    middleware = BatchMiddleware(app, executor=word, workers=4)
+    middleware = BatchMiddleware(app, executor=executor_of(word, 4))
     token = USER.set("ada")
     try:
         answer = post(middleware, [get("/a")] * 20)
@@ -268,7 +272,7 @@ def test_every_item_sees_the_context_of_the_batch_request(word: str) -> None:
     assert {item["body"] for item in answer.items} == {"ada"}
 
 
-@every_concurrent_executor
+@every_concurrent_executor_here
 def test_what_an_item_changes_in_its_context_no_other_item_sees(word: str) -> None:
     def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         before = USER.get("nobody")
@@ -277,7 +281,7 @@ def test_what_an_item_changes_in_its_context_no_other_item_sees(word: str) -> No
         # The iterable is consumed in the same context.
         yield f"{before} {USER.get()}".encode()
 
-    middleware = BatchMiddleware(app, executor=word, workers=2)
+    middleware = BatchMiddleware(app, executor=executor_of(word, 2))
 
     answer = post(middleware, [get(f"/{index}") for index in range(20)])
 
@@ -286,7 +290,7 @@ def test_what_an_item_changes_in_its_context_no_other_item_sees(word: str) -> No
     assert USER.get("nobody") == "nobody"
 
 
-@every_executor
+@every_executor_here
 def test_an_answer_is_read_and_closed_in_the_thread_that_called_the_app_before_it_takes_another_item(word: str) -> None:
     story: dict[int, list[tuple[str, int]]] = {}
 
@@ -317,7 +321,7 @@ def test_an_answer_is_read_and_closed_in_the_thread_that_called_the_app_before_i
         start_response("200 OK", [("Content-Type", "text/plain")])
         return Body(environ["wsgibatch.item"])
 
-    middleware = BatchMiddleware(app, executor=word, workers=4, max_requests=200)
+    middleware = BatchMiddleware(app, executor=executor_of(word, 4), max_requests=200)
 
     answer = post(middleware, [get("/a")] * 200)
 
@@ -334,7 +338,7 @@ def test_an_answer_is_read_and_closed_in_the_thread_that_called_the_app_before_i
             del left[: len(expected)]
 
 
-@every_executor
+@every_executor_here
 def test_an_executor_whose_workers_are_all_held_still_answers_a_batch(word: str) -> None:
     release, held = threading.Event(), threading.Semaphore(0)
 
@@ -345,7 +349,7 @@ def test_an_executor_whose_workers_are_all_held_still_answers_a_batch(word: str)
         start_response("200 OK", [("Content-Type", "text/plain")])
         return [b"answered"]
 
-    middleware = BatchMiddleware(app, executor=word, workers=2)
+    middleware = BatchMiddleware(app, executor=executor_of(word, 2))
     holding = [threading.Thread(target=post, args=(middleware, [get("/hold")] * 10)) for _ in range(3)]
     for thread in holding:
         thread.start()
@@ -364,13 +368,13 @@ def test_an_executor_whose_workers_are_all_held_still_answers_a_batch(word: str)
     middleware.close()
 
 
-@every_executor
+@every_executor_here
 def test_many_batches_at_once_on_few_workers_are_all_answered_each_with_its_own(word: str) -> None:
     def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         start_response("200 OK", [("Content-Type", "text/plain")])
         return [environ["PATH_INFO"].encode()]
 
-    middleware = BatchMiddleware(app, executor=word, workers=2)
+    middleware = BatchMiddleware(app, executor=executor_of(word, 2))
     answered: dict[int, list[str]] = {}
 
     def client(number: int) -> None:
@@ -387,7 +391,7 @@ def test_many_batches_at_once_on_few_workers_are_all_answered_each_with_its_own(
     assert answered == {number: [f"/{number}/{index}" for index in range(10)] for number in range(64)}
 
 
-@every_executor
+@every_executor_here
 def test_a_batch_behind_a_batch_in_the_same_executor_is_answered(word: str) -> None:
     def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         start_response("200 OK", [("Content-Type", "text/plain")])
@@ -488,9 +492,190 @@ def test_an_executor_makes_no_threads_before_its_first_batch(word: str) -> None:
 
 @every_executor
 def test_items_are_told_whether_other_items_can_run_at_the_same_time(word: str) -> None:
-    middleware = BatchMiddleware(mirror, executor=word)
+    middleware = BatchMiddleware(mirror, **settings_of(word, "tests.apps:mirror"))
 
     [item] = post(middleware, [get("/a")]).items
 
     middleware.close()
     assert shown(item)["wsgi.multithread"] is executor_of(word).concurrent
+
+
+# --- what holds wherever the items run
+
+
+def answered(word: str, items: list[Item], **settings: Any) -> Answer:
+    """The answer to a batch of *items* for the app in ``elsewhere``."""
+    middleware = BatchMiddleware(elsewhere.app, **settings_of(word, "tests.executors.elsewhere:app", **settings))
+    try:
+        return post(middleware, items)
+    finally:
+        middleware.close()
+
+
+@every_executor
+def test_an_item_is_asked_and_answered_whole(word: str) -> None:
+    middleware = BatchMiddleware(mirror, **settings_of(word, "tests.apps:mirror", workers=2))
+    body = "grüße " * 10_000
+
+    answer = post(middleware, [{"method": "PUT", "url": "/a%20b?c=%64", "headers": {"X-Echo": "\xff", "X-Status": "201 Made so"}, "body": body}])
+
+    middleware.close()
+    [item] = answer.items
+    seen = json.loads(item["body"])
+    assert (item["status_code"], item["reason_phrase"]) == (201, "Made so")
+    assert (item["headers"]["X-Echo"], item["headers"]["Set-Cookie"]) == ("\xff", ["a=1", "b=2"])
+    assert (seen["REQUEST_METHOD"], seen["PATH_INFO"], seen["QUERY_STRING"]) == ("PUT", "/a b", "c=%64")
+    assert seen["body"].encode("latin-1").decode() == body
+    assert seen["wsgi.version"] == [1, 0]
+
+
+@every_concurrent_executor
+def test_answers_come_in_the_order_of_the_batch_wherever_items_run(word: str) -> None:
+    with Gate() as gate:
+        answers: list[Answer] = []
+        batch = [get("/a", X_Gate=gate.port), get("/b", X_Gate=gate.port), get("/c"), get("/d")]
+        client = threading.Thread(target=lambda: answers.append(answered(word, batch, workers=2)))
+        client.start()
+        waiting = gate.visitors(2)
+
+        waiting["b"].go()
+        waiting["a"].go()
+
+        client.join(PATIENCE)
+    assert [item["body"] for item in answers[0].items] == ["/a", "/b", "/c", "/d"]
+
+
+@every_executor
+def test_an_unsafe_item_runs_alone_wherever_it_runs(word: str, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    methods = ["GET", "GET", "POST", "GET", "GET", "GET", "DELETE", "PUT", "GET", "HEAD"]
+
+    answered(word, [{"method": method, "url": "/a", "headers": {"X-Log": str(log)}} for method in methods], workers=4)
+
+    told = [(what, int(index)) for what, index, _ in map(str.split, log.read_text().splitlines())]
+    assert len(told) == 2 * len(methods)
+    for index, method in enumerate(methods):
+        begin, end = told.index(("begin", index)), told.index(("end", index))
+        if method not in ("GET", "HEAD"):
+            assert end == begin + 1
+            assert {other for _, other in told[:begin]} == set(range(index))
+
+
+@every_executor
+def test_what_an_item_waits_for_is_done_before_it_wherever_they_run(word: str, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    items = [
+        request(0, "/201"),
+        request(1, "/404"),
+        request(2, "/b", (Edge(0),)),
+        request(3, "/c", (Edge(1),)),
+        request(4, "/d", (Edge(1, "failed"),)),
+    ]
+    for item in items:
+        item.headers.append(("X-Log", str(log)))
+
+    found = run(elsewhere.app, items, **settings_of(word, "tests.executors.elsewhere:app", order="free"))
+
+    lines = log.read_text().splitlines()
+    assert [item["status_code"] for item in found] == [201, 404, 200, 424, 200]
+    assert not any(line.endswith("/c") for line in lines)
+    assert lines.index("end 0 /201") < lines.index("begin 2 /b")
+    assert lines.index("end 1 /404") < lines.index("begin 4 /d")
+
+
+@every_executor
+@pytest.mark.parametrize("way", ["raises", "unpicklable", "exits", "interrupts"])
+def test_whatever_an_app_raises_fails_its_item_alone_and_is_logged_once(word: str, way: str, caplog: pytest.LogCaptureFixture) -> None:
+    answer = answered(word, [get("/a"), get(f"/{way}"), get("/b")], workers=2)
+
+    assert answer.statuses == [200, 500, 200]
+    assert b"secret" not in answer.body
+    [record] = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert record.__dict__["item_code"] == "app-failed"
+    assert record.exc_text is not None
+    assert f"_{way}" in record.exc_text
+
+
+@every_executor
+@pytest.mark.parametrize(("app", "code"), [("spoilt", "bad-answer"), ("endless", "answer-too-large")])
+def test_an_answer_that_cannot_be_passed_on_says_the_same_wherever_it_comes_from(word: str, app: str, code: str) -> None:
+    middleware = BatchMiddleware(getattr(elsewhere, app), **settings_of(word, f"tests.executors.elsewhere:{app}", max_response=10_000))
+
+    answer = post(middleware, [get("/a")])
+
+    middleware.close()
+    assert answer.statuses == [502]
+    assert answer.codes == [code]
+
+
+@every_executor
+def test_an_item_is_told_how_long_it_has(word: str) -> None:
+    middleware = BatchMiddleware(elsewhere.patient, **settings_of(word, "tests.executors.elsewhere:patient", deadline=1000))
+
+    [item] = post(middleware, [get("/a")]).items
+
+    middleware.close()
+    assert 0 < float(item["body"]) <= 1000
+
+
+@every_concurrent_executor
+def test_a_late_item_is_left_behind_and_the_others_are_answered(word: str) -> None:
+    executor = executor_of(word, workers=2)
+    with Gate() as gate:
+        # Workers that have to be started first would need some of the time.
+        starting = threading.Thread(target=post, args=(BatchMiddleware(elsewhere.app, executor=executor), [get("/a", X_Gate=gate.port)] * 2))
+        starting.start()
+        for visitor in [gate.visitor(), gate.visitor()]:
+            visitor.go()
+        starting.join(PATIENCE)
+
+        answer = post(BatchMiddleware(elsewhere.app, executor=executor, timeout=1), [get("/late", X_Gate=gate.port), get("/b"), get("/c")])
+
+        assert answer.codes == ["timed-out", "ran", "ran"]
+        assert executor.left == 1
+        gate.visitor().go()
+    executor.close()
+
+
+@every_concurrent_executor
+def test_a_batch_that_is_watched_gets_on_although_all_workers_are_held(word: str) -> None:
+    executor = executor_of(word, workers=2)
+    release, held = threading.Event(), threading.Semaphore(0)
+
+    def hold(unit: Unit) -> Answers:
+        held.release()
+        meet(release)
+        return answer_of(unit)
+
+    holding = [threading.Thread(target=all_done, args=(executor, hold, units_of(10))) for _ in range(6)]
+    for thread in holding:
+        thread.start()
+    # Each batch has its own thread, and the pool is held by them as well.
+    for _ in range(6 + (4 if word == "futures" else 2)):
+        assert held.acquire(timeout=PATIENCE)
+    seen: list[int] = []
+
+    def look_on() -> None:
+        lane = executor.open(Calling(answer_of), Limits(streamed=True))
+        first, second, third, last = units_of(4)
+        # One behind the other, as a barrier has them: by then what has been recruited for those before is still waiting for its turn.
+        for units in ([first, second, third], [last]):
+            lane.spawn(units)
+            left = len(units)
+            while left:
+                done = lane.wait()
+                left -= len(done)
+                seen.extend(unit[0].index for unit, _ in done)
+        lane.close()
+
+    watching = threading.Thread(target=look_on, daemon=True)
+    watching.start()
+    watching.join(PATIENCE)
+
+    assert not release.is_set()
+    assert seen == [0, 1, 2, 3]
+    release.set()
+    for thread in holding:
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+    executor.close()

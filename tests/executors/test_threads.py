@@ -2,7 +2,8 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-from tests.executors.test_contract import PATIENCE, Calling, all_done, answer_of, meet, units_of
+from tests.executors.gate import PATIENCE
+from tests.executors.test_contract import Calling, all_done, answer_of, meet, units_of
 from wsgibatch import Settings
 from wsgibatch._limits import Ticket
 from wsgibatch.executors._lanes import PullersLane

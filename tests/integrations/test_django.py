@@ -302,6 +302,11 @@ def test_what_batch_is_given_stands_before_the_settings(configured: Configured) 
             {"EXECUTE_PARALLEL": True, "CONCURRENT_EXECUTOR": "batch_requests.concurrent.executor.ThreadBasedExecutor"},
             {"executor": "threads"},
         ),
+        (
+            {"EXECUTE_PARALLEL": True, "CONCURRENT_EXECUTOR": "batch_requests.concurrent.executor.ProcessBasedExecutor", "NUM_WORKERS": 3},
+            {"executor": "processes", "order": "barrier", "workers": 3, "worker_app": "wsgibatch.integrations.django:worker"},
+        ),
+        ({"CONCURRENT_EXECUTOR": "batch_requests.concurrent.executor.ProcessBasedExecutor"}, {"executor": "sequential", "worker_app": None}),
         ({"ADD_DURATION_HEADER": False}, {"durations": False, "duration_header": None}),
         ({"ADD_DURATION_HEADER": False, "DURATION_HEADER_NAME": "took"}, {"durations": False, "duration_header": None}),
         ({"DURATION_HEADER_NAME": "took"}, {"durations": True, "duration_header": "took"}),
@@ -325,7 +330,7 @@ def test_the_dict_of_django_batch_requests_is_understood(configured: Configured,
         ({"MAX_LIMIT": 0}, "max_requests: Expected `int` >= 1"),
         ({"MAX_LIMIT": "5"}, "BATCH_REQUESTS: Expected `int`, got `str` - at `\\$.MAX_LIMIT`"),
         ([], "BATCH_REQUESTS: Expected `object`, got `array`"),
-        ({"CONCURRENT_EXECUTOR": "batch_requests.concurrent.executor.ProcessBasedExecutor"}, "CONCURRENT_EXECUTOR: items run in threads"),
+        ({"CONCURRENT_EXECUTOR": "my.Executor"}, "CONCURRENT_EXECUTOR: items are run by .* not by 'my.Executor'"),
         ({"HEADERS_TO_INCLUDE": ["HTTP_COOKIE", "HTTP_ACCEPT_ENCODING"]}, "HEADERS_TO_INCLUDE: items do not take over 'HTTP_ACCEPT_ENCODING'"),
         ({"HEADERS_TO_INCLUDE": ["CONTENT_TYPE"]}, "HEADERS_TO_INCLUDE: items do not take over 'CONTENT_TYPE'"),
         ({"DEFAULT_CONTENT_TYPE": "text/plain"}, "DEFAULT_CONTENT_TYPE: a body without Content-Type is application/json"),
@@ -341,6 +346,12 @@ def test_what_cannot_be_kept_of_django_batch_requests_is_refused(configured: Con
 def test_wsgibatch_wins_over_the_dict_of_django_batch_requests(configured: Configured) -> None:
     made = configured({"MAX_REQUESTS": 7, "dialect": "auto"}, {"MAX_LIMIT": 9, "NUM_WORKERS": 3})
     assert (made.max_requests, made.dialect, made.workers) == (7, "auto", 3)
+
+
+def test_processes_may_be_told_to_run_another_app_than_the_project(configured: Configured) -> None:
+    old = {"EXECUTE_PARALLEL": True, "CONCURRENT_EXECUTOR": "batch_requests.concurrent.executor.ProcessBasedExecutor"}
+    assert configured({"worker_app": "shop.wsgi:inner"}, old).worker_app == "shop.wsgi:inner"
+    assert configured({"executor": "threads"}, old).worker_app is None
 
 
 def test_durations_switched_off_in_wsgibatch_do_not_clash_with_the_old_name(configured: Configured) -> None:
@@ -422,6 +433,29 @@ def test_importing_the_integration_loads_neither_settings_nor_models() -> None:
         "assert not settings.configured and not apps.apps_ready and not apps.all_models",
     ]
     subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True)
+
+
+# In processes.
+
+
+def test_items_that_run_in_processes_pass_the_whole_project(project: None) -> None:
+    from django.core.wsgi import get_wsgi_application
+
+    from wsgibatch.integrations.django import batch
+
+    # The project has a way to make groups atomic, which processes have not.
+    application = batch(get_wsgi_application(), executor="processes", workers=2, atomic=None)
+    alice = TestApp(application)
+    _log_in(alice, "alice")
+    note = {"url": "/api/notes", "method": "POST", "body": {"text": "x"}, "headers": {"Authorization": "Token token-of-bob"}}
+    answers = _post(TestApp(application), {"url": "/notes"}, note, {"url": "/notes"}, {"url": "/raise"}, {"url": "/notes", "method": "POST"})
+    (session,) = _post(alice, {"url": "/whoami"})
+    application.close()
+
+    assert [answer["status_code"] for answer in answers] == [200, 201, 200, 500, 403]
+    assert [answers[place]["body"] for place in (0, 2)] == ["[]", '["x"]']
+    assert answers[1]["headers"]["X-User"] == "bob"
+    assert (session["body"], session["headers"]["X-Stamp"]) == ("alice", "GET /whoami")
 
 
 # Under real servers.

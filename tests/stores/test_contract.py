@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import pytest
 
-from tests.executors.test_contract import PATIENCE
+from tests.executors.gate import PATIENCE
 from wsgibatch import _lookup, stores
 from wsgibatch.model import Claimed, Held, Kept, Lost
 from wsgibatch.protocols import Store

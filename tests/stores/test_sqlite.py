@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from webob import Request, Response
 
-from tests.executors.test_contract import PATIENCE
+from tests.executors.gate import PATIENCE
 from tests.stores.test_contract import LONG, REQUEST, claimed
 from wsgibatch import ConfigError
 from wsgibatch.errors import StoreError

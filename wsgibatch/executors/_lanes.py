@@ -9,16 +9,45 @@ hold all workers. Where it has to look on, for a time limit or to send what is d
 
 import queue
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import copy_context
 from functools import partial
 from time import monotonic
+from typing import Generic, TypeVar
 
 from .._limits import Limits, Ticket
 from ..model import Answers, Done, Unit
 from ..protocols import Lane, Work
 from ._burst import burst
-from ._pool import Crew
+from ._pool import Crew, PerProcess, ThreadCrew
+
+C = TypeVar("C", bound=ThreadCrew)
+
+
+class CrewExecutor(Generic[C]):
+    """An executor with a crew in each process, that is made when the first batch needs it."""
+
+    concurrent = True
+    can_leave = True
+    app: Callable[..., Iterable[bytes]] | None = None
+
+    def __init__(self, workers: int, make: Callable[[], C]) -> None:
+        """:param workers: units of a batch that run at a time."""
+        self._workers = workers
+        self.crews = PerProcess(make)
+
+    @property
+    def left(self) -> int:
+        crew = self.crews.made()
+        return crew.left if crew else 0
+
+    def open(self, work: Work, limits: Limits) -> Lane:
+        return lane_of(work, limits, self.crews.get(), self._workers)
+
+    def close(self) -> None:
+        crew = self.crews.pop()
+        if crew is not None:
+            crew.close()
 
 
 def lane_of(work: Work, limits: Limits, crew: Crew, workers: int) -> Lane:

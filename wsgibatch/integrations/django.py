@@ -11,11 +11,13 @@ Items go through the middleware stack like any request: sessions, CSRF and authe
 Atomic groups are transactions where :class:`atomic` says so::
 
     WSGIBATCH = {"atomic": "wsgibatch.integrations.django:atomic"}
+
+Where items run in processes, those run :func:`worker`, unless ``worker_app`` names another app.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
+from functools import cache, partial
 from types import TracebackType
 from typing import Any, NoReturn, TypeVar
 
@@ -23,6 +25,7 @@ import msgspec
 from django.apps import AppConfig
 from django.conf import settings as project
 from django.core import checks
+from django.core.wsgi import get_wsgi_application
 from django.db import connections, transaction
 from django.urls import Resolver404, resolve
 from msgspec import Struct
@@ -39,6 +42,7 @@ from ..wsgi import BatchMiddleware
 T = TypeVar("T")
 
 _THREADS = "batch_requests.concurrent.executor.ThreadBasedExecutor"
+_EXECUTORS = {_THREADS: "threads", "batch_requests.concurrent.executor.ProcessBasedExecutor": "processes"}
 
 
 class _BatchRequests(Struct, rename="upper"):
@@ -63,6 +67,17 @@ def batch(app: WSGIApp, **overrides: Any) -> BatchMiddleware:
     :raises ConfigError: for settings that cannot work.
     """
     return BatchMiddleware(app, **_configured(overrides))
+
+
+def worker(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """The project alone, without batches and without what else ``wsgi.py`` puts around it: the app of the processes that run items."""
+    return _project()(environ, start_response)
+
+
+@cache
+def _project() -> WSGIApp:
+    # What imports this module may not be done with making the project ready.
+    return get_wsgi_application()  # type: ignore[no-any-return]
 
 
 class atomic:  # noqa: N801  # What it makes is used like Django's, and it is called so in the settings.
@@ -255,7 +270,10 @@ def _configured(overrides: dict[str, Any]) -> dict[str, Any]:
     old = _translated(project.BATCH_REQUESTS) if hasattr(project, "BATCH_REQUESTS") else {}
     if made.get("durations") is False:
         old.pop("duration_header", None)
-    return old | made
+    made = old | made
+    if made.get("executor") == "processes":
+        made.setdefault("worker_app", f"{__name__}:worker")
+    return made
 
 
 def _as(name: str, given: object, wanted: type[T]) -> T:
@@ -283,11 +301,11 @@ def _translated(given: object) -> dict[str, Any]:
         raise ConfigError("DEFAULT_CONTENT_TYPE: a body without Content-Type is application/json; another type has to stand in the item")
     if old.use_https:
         raise ConfigError("USE_HTTPS: items have the scheme of their batch; behind a proxy that ends TLS, set SECURE_PROXY_SSL_HEADER")
-    if old.concurrent_executor != _THREADS:
-        raise ConfigError(f"CONCURRENT_EXECUTOR: items run in threads ({_THREADS}) or in sequence, not by {old.concurrent_executor!r}")
+    if old.concurrent_executor not in _EXECUTORS:
+        raise ConfigError(f"CONCURRENT_EXECUTOR: items are run by {' or '.join(_EXECUTORS)}, not by {old.concurrent_executor!r}")
     new: dict[str, Any] = {"dialect": "django", "max_requests": old.max_limit, "durations": old.add_duration_header}
     if old.execute_parallel:
-        new |= {"executor": "threads", "order": "barrier"}
+        new |= {"executor": _EXECUTORS[old.concurrent_executor], "order": "barrier"}
     if old.num_workers is not None:
         new["workers"] = old.num_workers
     if old.add_duration_header:
