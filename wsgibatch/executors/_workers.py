@@ -86,6 +86,10 @@ class Workers:
                 self._changed.wait(left)
             if self._over.is_set():
                 raise NotSent("this process ends")
+            if until is not None and monotonic() >= until:
+                # Another one may have been woken in its stead.
+                self._changed.notify()
+                raise TooLate
             if self._idle:
                 return self._idle.pop(), False
             self._starting += 1
