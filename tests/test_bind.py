@@ -8,14 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.family import EXECUTORS
 from tests.gateway import Item, post, problem, shown
 from tests.prepared import Prepared, request, run
-from wsgibatch import BatchMiddleware, SubRequest, _bind, _lookup, executors
+from wsgibatch import BatchMiddleware, SubRequest, _bind
 from wsgibatch.model import Edge, Late, Reference
 
 ENTITY, ETAG = Reference(0, "entity"), Reference(0, "etag")
 
-every_executor = pytest.mark.parametrize("executor", _lookup.members(executors))
+every_executor = pytest.mark.parametrize("executor", EXECUTORS)
 
 
 def value(*path: str) -> Reference:

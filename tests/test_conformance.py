@@ -7,11 +7,12 @@ from wsgiref.validate import validator
 import pytest
 
 from tests.apps import mirror, show
+from tests.family import EXECUTORS
 from tests.gateway import environ_of, get, post, send
-from wsgibatch import BatchMiddleware, SubRequest, _lookup, dialects, executors
+from wsgibatch import BatchMiddleware, SubRequest, _lookup, dialects
 
 every_dialect = pytest.mark.parametrize("dialect", [word for word in _lookup.members(dialects) if word != "auto"])
-every_executor = pytest.mark.parametrize("executor", _lookup.members(executors))
+every_executor = pytest.mark.parametrize("executor", EXECUTORS)
 
 
 def judged(app: Any, **settings: Any) -> tuple[Any, BatchMiddleware]:

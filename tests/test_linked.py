@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
+from tests.family import EXECUTORS
 from tests.gateway import Item, problem
 from tests.prepared import answer_to, request, run
-from wsgibatch import BatchMiddleware, ConfigError, Group, SubRequest, SubResponse, _lookup, executors
+from wsgibatch import BatchMiddleware, ConfigError, Group, SubRequest, SubResponse
 from wsgibatch.model import Edge, Late, Reference
 
-every_executor = pytest.mark.parametrize("executor", _lookup.members(executors))
+every_executor = pytest.mark.parametrize("executor", EXECUTORS)
 
 
 class Site:

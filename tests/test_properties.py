@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from tests import strategies
 from tests.apps import mirror
+from tests.family import EXECUTORS
 from tests.gateway import Item, post
 from tests.prepared import run
-from wsgibatch import BatchMiddleware, Group, SubRequest, _lookup, executors
+from wsgibatch import BatchMiddleware, Group, SubRequest
 from wsgibatch.model import Late, Reference
 
 
@@ -26,7 +27,7 @@ def silence() -> Iterator[None]:
     logging.disable(logging.NOTSET)
 
 
-every_executor = pytest.mark.parametrize("executor", _lookup.members(executors))
+every_executor = pytest.mark.parametrize("executor", EXECUTORS)
 
 methods = st.sampled_from(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "get", "Post"])
 good: st.SearchStrategy[Item] = st.fixed_dictionaries(
@@ -83,7 +84,7 @@ def told(item: Item) -> Item:
     return {**item, "headers": {name: value for name, value in item["headers"].items() if name != "batch_requests.duration"}}
 
 
-MIDDLEWARES = {word: BatchMiddleware(app, executor=word, workers=3, max_requests=30, deny_paths="/deny") for word in _lookup.members(executors)}
+MIDDLEWARES = {word: BatchMiddleware(app, executor=word, workers=3, max_requests=30, deny_paths="/deny") for word in EXECUTORS}
 
 
 def answered(executor: str, batch: list[Item]) -> list[Item]:
@@ -179,7 +180,7 @@ def test_items_that_hang_together_are_answered_the_same_by_every_executor_in_eve
             told(item)
             for item in run(stateless, refer([copy(item) for item in items]), on_error, executor=executor, order=order, workers=3, atomic=atomic)
         ]
-        for executor in _lookup.members(executors)
+        for executor in EXECUTORS
         for order in ("barrier", "free", "sequential")
     ]
 

@@ -5,9 +5,8 @@ dropped. Its worker and the watcher of its batch may come to that point at the s
 of them can settle. A group settles it before it commits: what has been told to be late never is committed.
 """
 
-import threading
 from time import monotonic
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -46,28 +45,38 @@ class Limits(Struct, frozen=True):
 
 
 class Ticket:
-    """A unit on its way through the app."""
+    """A unit on its way through the app.
 
-    __slots__ = ("_claimed", "_settled", "started", "unit")
+    :param worker: what runs it, as its crew knows it.
+    """
 
-    def __init__(self, unit: Unit) -> None:
-        self.unit = unit
+    __slots__ = ("_claimed", "_token", "started", "unit", "worker")
+
+    def __init__(self, unit: Unit, worker: Any = None) -> None:
+        self.unit, self.worker = unit, worker
         self.started = monotonic()
         """When the item that runs now was started."""
-        # To take it without waiting is the test and the set in one.
-        self._settled = threading.Lock()
+        # To take it is the test and the set in one. One of gevent's locks would let other greenlets run, even where nobody waits for it.
+        self._token = [None]
         self._claimed = False
 
     def claim(self) -> bool:
         """Settle for the worker of the unit that its answers count; False when the unit has been left behind. It may ask again."""
-        self._claimed = self._claimed or self._settled.acquire(blocking=False)
+        self._claimed = self._claimed or self._take()
         return self._claimed
 
     def leave(self) -> bool:
         """Settle for the watcher that the unit is late; False when its answers count, or soon will."""
-        return self._settled.acquire(blocking=False)
+        return self._take()
 
     def proceed(self) -> bool:
         """The next item of the unit starts now; False when the unit has been left behind."""
         self.started = monotonic()
-        return self._claimed or not self._settled.locked()
+        return self._claimed or bool(self._token)
+
+    def _take(self) -> bool:
+        try:
+            self._token.pop()
+        except IndexError:
+            return False
+        return True

@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 
 from tests.apps import mirror
+from tests.family import EXECUTORS, PATCHED
 from tests.gateway import get, post, shown
 from wsgibatch import BatchMiddleware, Settings, SubRequest, SubResponse, _lookup, executors
 from wsgibatch._limits import Limits, Ticket
 from wsgibatch.model import Answers, Done, Unit
 from wsgibatch.protocols import Executor
 
-WORDS = _lookup.members(executors)
 PATIENCE = 30
 """Seconds after which something that should happen is held never to happen."""
 
-every_executor = pytest.mark.parametrize("word", WORDS)
+every_executor = pytest.mark.parametrize("word", EXECUTORS)
 
 
 def executor_of(word: str, workers: int = 4) -> Executor:
@@ -29,8 +29,13 @@ def executor_of(word: str, workers: int = 4) -> Executor:
     return made
 
 
-CONCURRENT = [word for word in WORDS if executor_of(word).concurrent]
+CONCURRENT = [word for word in EXECUTORS if executor_of(word).concurrent]
 every_concurrent_executor = pytest.mark.parametrize("word", CONCURRENT)
+
+
+def interpreter(code: str, *arguments: str) -> list[str]:
+    """A command that runs *code* in a process that is patched as this one is."""
+    return [sys.executable, "-c", ("from gevent import monkey; monkey.patch_all()\n" if PATCHED else "") + code, *arguments]
 
 
 def units_of(count: int) -> list[Unit]:
@@ -456,7 +461,7 @@ if child:
 
 @every_executor
 def test_an_executor_that_was_used_before_a_fork_works_in_both_processes(word: str) -> None:
-    ended = subprocess.run([sys.executable, "-c", FORKED, word], capture_output=True, text=True, timeout=PATIENCE, check=False)
+    ended = subprocess.run(interpreter(FORKED, word), capture_output=True, text=True, timeout=PATIENCE, check=False)
 
     assert ended.returncode == 0, ended.stderr
 
@@ -471,7 +476,7 @@ all_done(executor_of(sys.argv[1]), answer_of, units_of(50))
 
 @every_executor
 def test_an_executor_that_is_never_closed_does_not_keep_the_interpreter_from_ending(word: str) -> None:
-    ended = subprocess.run([sys.executable, "-c", UNFINISHED, word], capture_output=True, text=True, timeout=PATIENCE, check=False)
+    ended = subprocess.run(interpreter(UNFINISHED, word), capture_output=True, text=True, timeout=PATIENCE, check=False)
 
     assert (ended.returncode, ended.stderr) == (0, "")
 

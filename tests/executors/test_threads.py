@@ -132,6 +132,9 @@ def test_a_puller_that_goes_idle_looks_once_more_for_what_was_spawned_meanwhile(
         def start(self, job: Callable[[], None], stand_in: bool = False) -> None:
             pullers.append(job)
 
+        def worker(self) -> object:
+            raise AssertionError
+
         def leave(self, ticket: Ticket) -> None:
             raise AssertionError
 

@@ -125,7 +125,8 @@ class WatchedLane(_Lane):
                 unit = self._waiting.popleft()
                 done.append((unit, self._work.call(unit)))
             try:
-                done += _opened(self._done.get(block=not done, timeout=self._patience()))
+                if not done:
+                    done += _opened(self._done.get(timeout=self._patience()))
                 while True:
                     done += _opened(self._done.get_nowait())
             except queue.Empty:
@@ -189,14 +190,19 @@ class WatchedLane(_Lane):
                     return
                 continue
             self._recruit()
-            ticket = Ticket(unit)
+            ticket = Ticket(unit, self._crew.worker())
             self._running[unit[0].index] = ticket
-            answers = self._context.copy().run(self._work.call, unit, ticket)
+            done: list[Done] | BaseException
+            try:
+                done = [(unit, self._context.copy().run(self._work.call, unit, ticket))]
+            except BaseException as error:
+                # Work does not raise, but a worker that is stopped may be anywhere in it.
+                done = error
             if not ticket.claim():
                 self._crew.back(ticket)
                 return
             self._running.pop(unit[0].index, None)
-            self._done.put([(unit, answers)])
+            self._done.put(done)
 
 
 def _opened(done: list[Done] | BaseException) -> list[Done]:

@@ -29,8 +29,11 @@ class Crew(Protocol):
         :raises RuntimeError: when nothing can be started.
         """
 
+    def worker(self) -> object:
+        """The worker that asks, for the tickets of what it runs."""
+
     def leave(self, ticket: Ticket) -> None:
-        """A call is left behind: its worker does not count any more."""
+        """A call is left behind: its worker does not count any more, and is stopped where that can be done."""
 
     def back(self, ticket: Ticket) -> None:
         """A call that was left behind has ended, in its worker."""
@@ -83,6 +86,9 @@ class ThreadCrew:
                 self._threads.add(thread)
             else:
                 self._waiting.append(job)
+
+    def worker(self) -> object:
+        return threading.current_thread()
 
     def leave(self, ticket: Ticket) -> None:
         with self._lock:
