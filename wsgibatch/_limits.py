@@ -5,9 +5,8 @@ dropped. Its worker and the watcher of its batch may come to that point at the s
 of them can settle. A group settles it before it commits: what has been told to be late never is committed.
 """
 
-import threading
 from time import monotonic
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -52,38 +51,48 @@ class Limits(Struct, frozen=True):
 
 
 class Ticket:
-    """A unit on its way through the app."""
+    """A unit on its way through the app.
 
-    __slots__ = ("_claimed", "_settled", "_until", "started", "unit")
+    :param until: where nobody looks on, when the unit is late: from then on it neither starts its next item nor counts.
+    :param worker: what runs it, as its crew knows it.
+    """
 
-    def __init__(self, unit: Unit, until: float | None = None) -> None:
-        """:param until: where nobody looks on, when the unit is late: from then on it neither starts its next item nor counts."""
-        self.unit = unit
+    __slots__ = ("_claimed", "_token", "_until", "started", "unit", "worker")
+
+    def __init__(self, unit: Unit, until: float | None = None, worker: Any = None) -> None:
+        self.unit, self.worker = unit, worker
         self.started = monotonic()
         """When the item that runs now was started."""
-        # To take it without waiting is the test and the set in one.
-        self._settled = threading.Lock()
+        # To take it is the test and the set in one. One of gevent's locks would let other greenlets run, even where nobody waits for it.
+        self._token = [None]
         self._claimed = False
         self._until = until
 
     @property
     def settled(self) -> bool:
         """Is it certain whether the unit is late?"""
-        return self._settled.locked()
+        return not self._token
 
     def claim(self) -> bool:
         """Settle for the worker of the unit that its answers count; False when the unit has been left behind. It may ask again."""
-        self._claimed = self._claimed or (not self._expired() and self._settled.acquire(blocking=False))
+        self._claimed = self._claimed or (not self._expired() and self._take())
         return self._claimed
 
     def leave(self) -> bool:
         """Settle for the watcher that the unit is late; False when its answers count, or soon will."""
-        return self._settled.acquire(blocking=False)
+        return self._take()
 
     def proceed(self) -> bool:
         """The next item of the unit starts now; False when the unit has been left behind."""
         self.started = monotonic()
-        return self._claimed or not (self._expired() or self._settled.locked())
+        return self._claimed or not (self._expired() or self.settled)
 
     def _expired(self) -> bool:
         return self._until is not None and monotonic() >= self._until
+
+    def _take(self) -> bool:
+        try:
+            self._token.pop()
+        except IndexError:
+            return False
+        return True

@@ -5,8 +5,14 @@ from multiprocessing import get_context
 from typing import Any
 
 import pytest
+from gevent import monkey
 
 from wsgibatch import _lookup, executors
+
+PATCHED = monkey.is_module_patched("threading")
+"""Has gevent patched this process?"""
+NEED_PATCHING = {"gevent"}
+"""Words for a process that is patched. In any other they are left out; ``test_gevent.py`` has these tests run once more in one that is."""
 
 
 def threads() -> ThreadPoolExecutor:
@@ -19,7 +25,9 @@ def processes() -> ProcessPoolExecutor:
 
 ELSEWHERE: dict[str, dict[str, Any]] = {"processes": {"executor": "processes"}, "futures-elsewhere": {"executor": processes}}
 """Those that are to be told what to import; they answer nothing that a function of a test's own could."""
-HERE: dict[str, dict[str, Any]] = {word: {"executor": word} for word in _lookup.members(executors) if word not in ELSEWHERE}
+HERE: dict[str, dict[str, Any]] = {
+    word: {"executor": word} for word in _lookup.members(executors) if word not in ELSEWHERE and (PATCHED or word not in NEED_PATCHING)
+}
 HERE["futures"] = {"executor": threads}
 EVERY = HERE | ELSEWHERE
 

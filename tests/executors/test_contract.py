@@ -15,7 +15,7 @@ import pytest
 from tests.apps import mirror
 from tests.executors import elsewhere
 from tests.executors.gate import PATIENCE, Gate
-from tests.executors.members import EVERY, HERE, settings_of
+from tests.executors.members import EVERY, HERE, PATCHED, settings_of
 from tests.gateway import Answer, Item, get, post, shown
 from tests.prepared import request, run
 from wsgibatch import BatchMiddleware, Settings, SubRequest, SubResponse
@@ -35,6 +35,11 @@ every_executor = pytest.mark.parametrize("word", EVERY)
 every_executor_here = pytest.mark.parametrize("word", HERE)
 every_concurrent_executor = pytest.mark.parametrize("word", CONCURRENT)
 every_concurrent_executor_here = pytest.mark.parametrize("word", [word for word in CONCURRENT if word in HERE])
+
+
+def interpreter(code: str, *arguments: str) -> list[str]:
+    """A command that runs *code* in a process that is patched as this one is."""
+    return [sys.executable, "-c", ("from gevent import monkey; monkey.patch_all()\n" if PATCHED else "") + code, *arguments]
 
 
 def units_of(count: int) -> list[Unit]:
@@ -460,7 +465,7 @@ if child:
 
 @every_executor
 def test_an_executor_that_was_used_before_a_fork_works_in_both_processes(word: str) -> None:
-    ended = subprocess.run([sys.executable, "-c", FORKED, word], capture_output=True, text=True, timeout=PATIENCE, check=False)
+    ended = subprocess.run(interpreter(FORKED, word), capture_output=True, text=True, timeout=PATIENCE, check=False)
 
     assert ended.returncode == 0, ended.stderr
 
@@ -475,7 +480,7 @@ all_done(executor_of(sys.argv[1]), answer_of, units_of(50))
 
 @every_executor
 def test_an_executor_that_is_never_closed_does_not_keep_the_interpreter_from_ending(word: str) -> None:
-    ended = subprocess.run([sys.executable, "-c", UNFINISHED, word], capture_output=True, text=True, timeout=PATIENCE, check=False)
+    ended = subprocess.run(interpreter(UNFINISHED, word), capture_output=True, text=True, timeout=PATIENCE, check=False)
 
     assert (ended.returncode, ended.stderr) == (0, "")
 

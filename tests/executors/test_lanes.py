@@ -87,8 +87,14 @@ class ByHand:
     def start(self, job: Job, stand_in: bool = False) -> None:
         self.jobs.append((job, stand_in))
 
-    def leave(self, ticket: Ticket) -> None:
+    def leave(self, ticket: Ticket, stop: bool) -> None:
         self.left += 1
+
+    def close(self) -> None:
+        """There is nothing to end."""
+
+    def worker(self) -> object:
+        return self
 
     def back(self, ticket: Ticket) -> None:
         self.left -= 1
@@ -480,7 +486,7 @@ def test_what_waits_for_a_thread_gets_one_when_a_call_is_left_behind() -> None:
     crew.start(lambda: meet(release))
     crew.start(ran.set)
 
-    crew.leave(Ticket(units_of(1)[0]))
+    crew.leave(Ticket(units_of(1)[0]), stop=True)
 
     meet(ran)
     crew.back(Ticket(units_of(1)[0]))
@@ -500,7 +506,7 @@ def test_leaving_a_call_behind_never_fails_and_forgets_nobody_who_waits(monkeypa
 
     with monkeypatch.context() as patch:
         patch.setattr(threading, "Thread", NoThread)
-        crew.leave(Ticket(units_of(1)[0]))
+        crew.leave(Ticket(units_of(1)[0]), stop=True)
 
     assert crew.left == 1
     crew.back(Ticket(units_of(1)[0]))

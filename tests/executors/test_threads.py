@@ -133,7 +133,13 @@ def test_a_puller_that_goes_idle_looks_once_more_for_what_was_spawned_meanwhile(
         def start(self, job: Callable[[], None], stand_in: bool = False) -> None:
             pullers.append(job)
 
-        def leave(self, ticket: Ticket) -> None:
+        def worker(self) -> object:
+            raise AssertionError
+
+        def leave(self, ticket: Ticket, stop: bool) -> None:
+            raise AssertionError
+
+        def close(self) -> None:
             raise AssertionError
 
         def back(self, ticket: Ticket) -> None:

@@ -19,9 +19,9 @@ from .._limits import Limits, Ticket
 from ..model import Answers, Done, Unit
 from ..protocols import Lane, Work
 from ._burst import burst
-from ._pool import Crew, PerProcess, ThreadCrew
+from ._pool import Crew, PerProcess
 
-C = TypeVar("C", bound=ThreadCrew)
+C = TypeVar("C", bound=Crew)
 
 
 class CrewExecutor(Generic[C]):
@@ -164,7 +164,8 @@ class WatchedLane(_Lane):
                 # Rather than not at all, one runs here, where nobody can leave it behind.
                 done.append((unit, self._run(unit, Ticket(unit, self._limits.until))))
             try:
-                done += _opened(self._done.get(block=not done, timeout=self._patience()))
+                if not done:
+                    done += _opened(self._done.get(timeout=self._patience()))
                 while True:
                     done += _opened(self._done.get_nowait())
             except queue.Empty:
@@ -176,7 +177,8 @@ class WatchedLane(_Lane):
         super().close()
         for ticket, _ in [*self._running.values()]:
             if ticket.leave():
-                self._crew.leave(ticket)
+                # Its client is gone, which is no reason to break off what it writes.
+                self._crew.leave(ticket, stop=False)
 
     def _patience(self) -> float | None:
         """Seconds after which something may be late, be it something that is not running yet; None where nothing will be."""
@@ -194,7 +196,7 @@ class WatchedLane(_Lane):
             end = self._limits.end(ticket.started)
             if end is not None and end <= monotonic() and ticket.leave():
                 self._running.pop(ticket.unit[0].index, None)
-                self._crew.leave(ticket)
+                self._crew.leave(ticket, stop=True)
                 self._over = self._over or self._limits.holds(ticket.unit) or self._limits.exceeded(self._crew.left)
                 late.append((ticket.unit, self._work.late(ticket)))
                 places.append(None)
@@ -232,16 +234,21 @@ class WatchedLane(_Lane):
                     return
                 continue
             self._recruit()
-            ticket = Ticket(unit)
+            ticket = Ticket(unit, worker=self._crew.worker())
             self._running[unit[0].index] = ticket, places
-            # Asked only now: whoever looks on has either made it known that all is over, or finds what is running.
-            over = self._over or self._limits.over()
-            answers = self._work.unstarted(unit) if over else self._run(unit, ticket)
+            done: list[Done] | BaseException
+            try:
+                # Asked only now: whoever looks on has either made it known that all is over, or finds what is running.
+                over = self._over or self._limits.over()
+                done = [(unit, self._work.unstarted(unit) if over else self._run(unit, ticket))]
+            except BaseException as error:
+                # Work does not raise, but a worker that is stopped may be anywhere in it.
+                done = error
             if not ticket.claim():
                 self._crew.back(ticket)
                 return
             self._running.pop(unit[0].index, None)
-            self._done.put([(unit, answers)])
+            self._done.put(done)
 
     def _run(self, unit: Unit, ticket: Ticket) -> Answers:
         return self._context.copy().run(self._work.call, unit, ticket)

@@ -30,11 +30,17 @@ class Crew(Protocol):
         :raises RuntimeError: when nothing can be started.
         """
 
-    def leave(self, ticket: Ticket) -> None:
-        """A call is left behind: its worker does not count any more."""
+    def worker(self) -> object:
+        """The worker that asks, for the tickets of what it runs."""
+
+    def leave(self, ticket: Ticket, stop: bool) -> None:
+        """A call is left behind: its worker does not count any more, and *stop* has it stopped, where that can be done."""
 
     def back(self, ticket: Ticket) -> None:
         """A call that was left behind has ended, in its worker."""
+
+    def close(self) -> None:
+        """End the workers that have nothing to do, and the others when they are done. It waits for none that was left behind."""
 
 
 class PerProcess(Generic[T]):
@@ -82,7 +88,10 @@ class ThreadCrew:
             else:
                 self._waiting.append(job)
 
-    def leave(self, ticket: Ticket) -> None:
+    def worker(self) -> object:
+        return threading.current_thread()
+
+    def leave(self, ticket: Ticket, stop: bool) -> None:
         with self._lock:
             self.left += 1
             # Where there can be no other thread, it is for those that there are to get there.

@@ -33,8 +33,8 @@ class ProcessCrew(ThreadCrew):
         # A worker that is held up is replaced.
         self.workers = Workers(lambda: most + self.left)
 
-    def leave(self, ticket: Ticket) -> None:
-        super().leave(ticket)
+    def leave(self, ticket: Ticket, stop: bool) -> None:
+        super().leave(ticket, stop)
         self.workers.look_again()
 
     def close(self) -> None:
