@@ -92,12 +92,13 @@ class Targets:
         out_and_back = resolve(mount + path)
         if is_below(folded(out_and_back), folded(mount)):
             out_and_back = out_and_back[len(mount) :]
-        readings = (resolve(path, follow=False), resolve(path), out_and_back)
-        if any(self._paths.near(folded(reading), query) for reading in readings):
+        readings = {resolve(path, follow=False), resolve(path), out_and_back}
+        plainest = [folded(reading) for reading in readings]
+        if any(self._paths.near(reading, query) for reading in plainest):
             return Fault(400, "nested-batch", "A batch cannot hold a batch: send the items of the inner one in the outer one.")
         if not (self._allow or self._deny):
             return None
-        denied = any(is_below(folded(reading), prefix) for reading in readings for prefix in self._deny)
+        denied = any(is_below(reading, prefix) for reading in plainest for prefix in self._deny)
         allowed = not self._allow or all(any(is_below(reading, prefix) for prefix in self._allow) for reading in readings)
         return None if allowed and not denied else Fault(403, "path-not-allowed", "This path cannot be reached in a batch.")
 

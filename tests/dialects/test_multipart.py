@@ -233,6 +233,11 @@ def test_the_query_of_a_batch_belongs_to_its_requests_for_clients_of_google(site
     assert (first.body, second.body) == (b"/a?key=mine&alt=json", b"/b?key=k&alt=json")
 
 
+def test_a_query_that_no_url_could_hold_is_refused_before_it_is_given_to_every_request(site: Site) -> None:
+    assert post(site, parts(leaf(b"GET /a\r\n")), environ={"QUERY_STRING": "a=" + "b" * (64 << 10)}).status == 413
+    assert not site.ran
+
+
 def test_parameters_are_the_same_however_their_names_are_encoded(site: Site) -> None:
     body = parts(leaf(b"GET /a?a%5Fb=mine&c+d=mine HTTP/1.1\r\n\r\n"))
 

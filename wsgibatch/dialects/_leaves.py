@@ -7,7 +7,8 @@ from urllib.parse import unquote, unquote_plus
 
 from msgspec import Struct
 
-from ..errors import BadBatch, DuplicateId, TooManyItems
+from .._vet import MAX_HEAD
+from ..errors import BadBatch, DuplicateId, TooLarge, TooManyItems
 from ..model import Edge, Fault, Head, Headers, Late, Reference, SubRequest, SubResponse
 from ._envelope import content_type_of, kind_of
 from ._http import request_of
@@ -182,12 +183,18 @@ _OVERRIDDEN = Fault(400, "method-override", "A header of this request calls it b
 
 
 def add_query(items: list[SubRequest], query: str) -> None:
-    """Give each of *items* the parameters of *query* that it does not have itself ("Sending Batch Requests" of Google's APIs)."""
-    added = [parameter for parameter in query.split("&") if parameter]
+    """Give each of *items* the parameters of *query* that it does not have itself ("Sending Batch Requests" of Google's APIs).
+
+    :raises TooLarge: for a query that is longer than a url may be.
+    """
+    if len(query) > MAX_HEAD:
+        raise TooLarge(MAX_HEAD)
+    added = [(parameter, _named(parameter)) for parameter in query.split("&") if parameter]
+    names = {name for _, name in added}
     for item in items:
         path, _, own = item.target.partition("?")
-        names = {_named(parameter) for parameter in own.split("&")}
-        missing = [parameter for parameter in added if _named(parameter) not in names]
+        given = {_named(parameter) for parameter in own.split("&")} & names if own else set()
+        missing = [parameter for parameter, name in added if name not in given] if given else [query]
         item.target = f"{path}?{'&'.join([own, *missing] if own else missing)}" if missing else item.target
 
 
