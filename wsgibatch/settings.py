@@ -66,7 +66,8 @@ class Settings(Struct, kw_only=True, frozen=True):
         Literal["auto"] | Profile, _about(f"Whose clients send `multipart`: {', '.join(get_args(Profile))}.", "told by the request")
     ] = "auto"
     executor: Annotated[
-        Any, _about("Where items run: `sequential`, `threads`, `gevent`, `processes`, `package.module:name`, or an object, also of `concurrent.futures`.")
+        Any,
+        _about("Where items run: `sequential`, `threads`, `gevent`, `processes`, `package.module:name`, or an object, also of `concurrent.futures`."),
     ] = "sequential"
     workers: Annotated[
         Annotated[int, Meta(ge=1, le=1024)],
