@@ -92,7 +92,7 @@ class Drive:
             largest = endpoint.settings.max_item_body or endpoint.max_body(self._head)
             binder = Binder(batch, self._head, endpoint.vet, largest)
             work = LinkedCaller(caller, batch, binder, endpoint.atomic)
-        self._lane = executor.open(work if self._spool is None else _Holding(work, self._spool), limits)
+        self._lane = executor.open(work if self._spool is None else Holding(work, self._spool), limits)
 
     def _limits(self) -> Limits:
         settings = self._endpoint.settings
@@ -127,7 +127,7 @@ class Stream:
         self._pieces.close()
 
 
-class _Holding:
+class Holding:
     """Does the work on items that may read from *spool*, which stays open while it does."""
 
     def __init__(self, work: Work, spool: Spool) -> None:
