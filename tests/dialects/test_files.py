@@ -97,9 +97,8 @@ def form_of(told: Item) -> tuple[dict[str, str], list[tuple[str, str, str, bytes
     """The fields of a form that the app has shown, and its files."""
     media_type, parameters = parse_options_header(told["type"])
     assert media_type == "multipart/form-data"
-    parts = list(
-        MultipartParser(io.BytesIO(told["body"].encode("latin-1")), parameters["boundary"], strict=True, spool_limit=1 << 24, memory_limit=1 << 26)
-    )
+    body = io.BytesIO(told["body"].encode("latin-1"))
+    parts = list(MultipartParser(body, parameters["boundary"], strict=True, spool_limit=1 << 24, memory_limit=1 << 26))
     fields = {part.name: part.value for part in parts if part.filename is None}
     return fields, [(part.name, part.filename, part.headers["Content-Type"], part.raw) for part in parts if part.filename is not None]
 
