@@ -9,9 +9,11 @@ from multipart import MultipartError, MultipartSegment, PushMultipartParser
 
 from ._body import MAX_PARTS, Part, Spool
 from ._grammar import DIGITS
-from .errors import BadBatch, LengthRequired, TooLarge
+from .errors import BadBatch, LengthRequired, TooLarge, UnknownMediaType
 
 _PIECE = 64 << 10
+# What stands for no encoding at all; others have no place in forms (RFC 7578, section 4.7).
+_PLAIN = frozenset({"7bit", "8bit", "binary"})
 _STRAY = re.compile(r"[\r\n\0]")
 
 
@@ -49,6 +51,8 @@ def parts_of(environ: dict[str, Any], boundary: str, limit: int, spool: Spool) -
 def _part(segment: MultipartSegment, spool: Spool, start: int, digest: bytes) -> Part:
     if any(_STRAY.search(value) for _, value in segment.headerlist):
         raise BadBatch("The body is no form in parts: a line break or a NUL stands in the head of a part.")
+    if (segment.header("Content-Transfer-Encoding") or "binary").lower() not in _PLAIN:
+        raise UnknownMediaType("Send the parts of a form without a transfer encoding.")
     content_type = segment.header("Content-Type") or ("text/plain" if segment.filename is None else "application/octet-stream")
     return Part(segment.name or "", segment.filename, content_type, spool, start, spool.size - start, digest)
 

@@ -235,6 +235,24 @@ def test_an_upload_that_is_sent_again_with_its_key_is_answered_as_before() -> No
     guarded.close()
 
 
+@pytest.mark.parametrize(("fingerprint", "again"), [("multipart", 201), ("raw", 422)])
+def test_an_upload_with_what_an_earlier_answer_says_is_told_again_by_its_parts(fingerprint: str, again: int) -> None:
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        start_response("201 Created", [("Content-Type", "application/json")])
+        return [b'{"id": 7}']
+
+    guarded = IdempotencyMiddleware(app, anonymous="shared", fingerprint=fingerprint)
+    album = {"method": "POST", "relative_url": "albums", "name": "album", "omit_response_on_success": False}
+    upload = {"method": "POST", "relative_url": "photos", "attached_files": "cat", "body": "album={result=album:$.id}"}
+    body = in_parts(('name="batch"', json.dumps([album, upload]).encode()), file("cat"))
+    environ = {"CONTENT_TYPE": "multipart/form-data; boundary=b", "HTTP_IDEMPOTENCY_KEY": "a"}
+
+    answers = [send(BatchMiddleware(guarded, dialect="facebook"), environ_of(body, **environ)).json() for _ in range(2)]
+
+    assert [[item["code"] for item in answer] for answer in answers] == [[201, 201], [201, again]]
+    guarded.close()
+
+
 def test_what_an_item_of_odata_takes_from_others_stands_beside_its_files() -> None:
     def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         if environ["PATH_INFO"] != "/albums":
@@ -671,6 +689,13 @@ def test_any_boundary_is_answered_and_is_no_server_error(boundary: str) -> None:
 @pytest.mark.parametrize("stray", ["\n", "\r", "\0"])
 def test_a_stray_line_end_in_the_head_of_a_part_refuses_the_batch(stray: str) -> None:
     assert refused("django", [photo()], file("cat", content_type=f"image/png{stray}X-Evil: 1"))[0] == 400
+
+
+@pytest.mark.parametrize(("encoding", "status"), [("binary", 200), ("8BIT", 200), ("base64", 415), ("quoted-printable", 415), ("", 200)])
+def test_a_part_with_a_transfer_encoding_refuses_the_batch(encoding: str, status: int) -> None:
+    cat = file("cat", content_type=f"image/png\r\nContent-Transfer-Encoding: {encoding}")
+
+    assert posted("django", batch_part("django", photo()), cat).status == status
 
 
 @pytest.mark.parametrize("cut", [1, 2, 5, 300, 2000])
