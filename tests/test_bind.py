@@ -12,6 +12,7 @@ from tests.executors.members import every_executor_here
 from tests.gateway import Item, post, problem, shown
 from tests.prepared import Prepared, request, run
 from wsgibatch import BatchMiddleware, SubRequest, _bind
+from wsgibatch._body import Part, Spool
 from wsgibatch.model import Edge, Late, Reference
 
 ENTITY, ETAG = Reference(0, "entity"), Reference(0, "etag")
@@ -347,6 +348,27 @@ def test_a_bound_body_is_let_go_of_once_it_has_been_sent() -> None:
 
     assert shown(run(Maker({"a": "x"}), items)[1])["body"] == '"x"'
     assert items[1].body == b""
+
+
+def test_what_is_bound_beside_a_file_is_sent_with_it_and_let_go_of() -> None:
+    spool = Spool()
+    spool.write(b"a file")
+    file = Part("a", "a.txt", "text/plain", spool, 2, 4, b"")
+    items = [request(0, "/make", method="POST"), request(1, "/late", (Edge(0),), method="POST", late=Late(body=(value("a"), b"=", file)))]
+
+    assert shown(run(Maker({"a": "x"}), items)[1])["body"] == '"x"=file'
+    assert items[1].form is None
+    spool.release()
+
+
+def test_a_file_counts_in_the_limit_of_what_is_bound() -> None:
+    spool = Spool()
+    spool.write(b"x" * 90_000)
+    file = Part("a", "a.txt", "text/plain", spool, 0, 90_000, b"")
+
+    assert late(Maker({"a": "x" * 9_000}), Late(body=(value("a"), file)), max_item_body=100_000)["status_code"] == 200
+    assert why(late(Maker({"a": "x" * 11_000}), Late(body=(value("a"), file)), max_item_body=100_000)) == (413, "too-large")
+    spool.release()
 
 
 def test_a_fault_in_binding_is_that_items_500(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:

@@ -9,7 +9,7 @@ import pytest
 from tests.apps import show
 from tests.gateway import post
 from wsgibatch import Batch, BatchMiddleware, Head, LengthRequired, Settings, SubResponse, TooLarge
-from wsgibatch._exchange import Effect, Elapsed, Endpoint, Finish, Read, Spawn, Start, Wait, exchange
+from wsgibatch._exchange import Effect, Elapsed, Endpoint, Finish, Read, ReadForm, Spawn, Start, Wait, exchange
 from wsgibatch.dialects.django import DjangoDialect, DjangoEncoder
 from wsgibatch.model import Done, Unit
 from wsgibatch.protocols import Encoder
@@ -130,6 +130,13 @@ def test_a_batch_that_cannot_be_read_is_refused_before_anything_is_spawned(body:
 def test_the_limit_of_the_body_is_the_setting_or_the_dialect_s() -> None:
     assert next(story()) == Read(1 << 20)
     assert next(story(max_body=10)) == Read(10)
+
+
+def test_the_limit_of_a_form_is_the_setting_or_ten_mebibytes() -> None:
+    form = head_of(media_type="multipart/form-data")
+
+    assert next(story(form, dialect="django")) == ReadForm(10 << 20)
+    assert next(story(form, dialect="django", max_body=10)) == ReadForm(10)
 
 
 def test_without_durations_the_end_tells_no_more_than_the_start() -> None:

@@ -12,14 +12,14 @@ ROOT = Path(__file__).parent.parent / "wsgibatch"
 MODULES = sorted(path.relative_to(ROOT).with_suffix("").as_posix() for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
 
 FLOORS = (
-    {"model", "errors", "_grammar"},
+    {"_body", "_grammar", "errors", "model"},
     {"_limits", "_lookup", "_paths"},
     {"settings"},
     {"protocols"},
     {"_answer", "_bind", "_fingerprints", "_inherit", "_jsonpath", "_keys", "_log", "_plan", "_policy", "_records", "_run", "_target"}
     | {"_timing", "_vet", "dialects", "executors", "stores"},
     {"_claims", "_exchange", "tags"},
-    {"_caller", "_drive", "_guard", "_leases", "_linked", "_reply", "clients", "idempotency", "wsgi"},
+    {"_caller", "_drive", "_guard", "_input", "_leases", "_linked", "_reply", "clients", "idempotency", "wsgi"},
     {"integrations"},
     {"demo"},
     {"cli", "__main__"},

@@ -10,7 +10,9 @@ from wsgibatch import BadBatch, Batch, BatchRejected, Forbidden, Head, NestedBat
 from wsgibatch._target import BatchPaths
 from wsgibatch._vet import MAX_FIELDS, MAX_HEAD, Vetter, vet_head
 from wsgibatch.dialects.aggregator import AggregatorDialect
+from wsgibatch.dialects.auto import AutoDialect
 from wsgibatch.dialects.django import DjangoDialect
+from wsgibatch.dialects.multipart import MultipartDialect
 
 RECOGNISER = DjangoDialect()
 
@@ -40,7 +42,6 @@ def test_json_in_utf8_may_carry_a_batch() -> None:
         "",
         "text/plain",
         "application/x-www-form-urlencoded",
-        "multipart/form-data",
         "multipart/related",
         "text/json",
         "application/jsonx",
@@ -88,6 +89,21 @@ def test_a_type_that_needs_no_preflight_is_refused_with_cookies_from_elsewhere(m
 @pytest.mark.parametrize("origin", [{"cookies": False}, {"cookies": True, "same_origin": True}])
 def test_a_type_that_needs_no_preflight_is_taken_without_cookies_or_from_this_origin(media_type: str, origin: dict[str, bool]) -> None:
     vet_head(head_of(media_type, **origin), AggregatorDialect())
+
+
+def test_a_form_with_files_is_taken_by_a_dialect_that_is_named_and_by_no_other() -> None:
+    vet_head(head_of("multipart/form-data"), RECOGNISER)
+
+    for other in (AutoDialect(), AggregatorDialect(), MultipartDialect()):
+        with pytest.raises(UnknownMediaType):
+            vet_head(head_of("multipart/form-data"), other)
+
+
+def test_a_form_with_files_from_a_page_of_another_origin_is_refused_with_cookies_or_without() -> None:
+    with pytest.raises(Forbidden):
+        vet_head(head_of("multipart/form-data", other_origin=True), RECOGNISER)
+    with pytest.raises(Forbidden):
+        vet_head(head_of("multipart/form-data", cookies=True), RECOGNISER)
 
 
 def test_json_with_cookies_is_taken_since_it_needs_a_preflight() -> None:

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Raw
 
 from . import _jsonpath
+from ._body import Part, joined
 from ._grammar import VALUE
 from ._target import to_path
 from ._vet import MAX_HEAD, Vetter
@@ -98,17 +99,18 @@ class Binder:
             self._vet.set_header(item, name, value)
         return None
 
-    def _bind_body(self, item: SubRequest, pieces: tuple[bytes | Reference, ...]) -> Fault | None:
+    def _bind_body(self, item: SubRequest, pieces: tuple[bytes | Part | Reference, ...]) -> Fault | None:
         if not pieces:
             return None
-        bound: list[bytes] = []
+        bound: list[bytes | Part] = []
         size = 0
         for piece in pieces:
-            bound.append(piece if isinstance(piece, bytes) else self._in_body(piece))
-            size += len(bound[-1])
+            found = self._in_body(piece) if isinstance(piece, Reference) else piece
+            bound.append(found)
+            size += found.size if isinstance(found, Part) else len(found)
             if size > self._max_body:
                 raise _Excess
-        item.body = b"".join(bound)
+        item.body, item.form = joined(bound)
         return None
 
     def _in_body(self, reference: Reference) -> bytes:

@@ -131,6 +131,9 @@ class Caller:
             environ[DEADLINE] = self._limits.end(monotonic())
         if item.fields:
             environ |= item.fields
+            # A form has its type among them.
+            if item.form is not None:
+                environ["wsgi.input"], environ["CONTENT_LENGTH"] = item.form.open(), str(len(item.form))
         return environ
 
     def _failed(self, item: SubRequest, error: BaseException) -> SubResponse:

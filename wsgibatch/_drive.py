@@ -5,13 +5,15 @@ from time import monotonic, perf_counter
 from typing import Any
 
 from ._bind import Binder
+from ._body import Part, Spool
 from ._caller import Caller, WSGIApp
-from ._exchange import Chunks, Effect, Elapsed, Endpoint, Finish, Forget, Read, Spawn, Start, Wait
+from ._exchange import Chunks, Effect, Elapsed, Endpoint, Finish, Forget, Read, ReadForm, Spawn, Start, Wait
 from ._inherit import CLAIM
-from ._limits import Limits
+from ._input import body_of, parts_of
+from ._limits import Limits, Ticket
 from ._linked import LinkedCaller, closing
 from .errors import BatchRejected
-from .model import Batch, Done, Head, Headers, Unit
+from .model import Answers, Batch, Done, Head, Headers, Unit
 from .protocols import Dialect, Lane, Work
 
 PORTION = 64 << 10
@@ -22,13 +24,13 @@ class Drive:
     """One batch: what the story asks of the world is done here, and nothing is decided.
 
     :param head: of the batch, *environ* its environ.
-    :param read: reads the body, of at most so many bytes.
     :param received: when the batch came, on the clock of :func:`time.perf_counter`.
     """
 
-    def __init__(self, app: WSGIApp, environ: dict[str, Any], head: Head, read: Callable[[int], bytes], endpoint: Endpoint, received: float) -> None:
-        self._app, self._environ, self._head, self._read, self._endpoint, self._received = app, environ, head, read, endpoint, received
+    def __init__(self, app: WSGIApp, environ: dict[str, Any], head: Head, endpoint: Endpoint, received: float) -> None:
+        self._app, self._environ, self._head, self._endpoint, self._received = app, environ, head, endpoint, received
         self._lane: Lane = _NoLane()
+        self._spool: Spool | None = None
         self.status = 500
         self.headers: Headers = []
         self.streamed = False
@@ -53,9 +55,9 @@ class Drive:
                     if self.streamed and not self._lane.ready():
                         yield []
                     answer = self._lane.wait()
-                elif kind is Read:
+                elif kind is Read or kind is ReadForm:
                     try:
-                        answer = self._read(effect.limit)
+                        answer = body_of(self._environ, effect.limit) if kind is Read else self._parts(effect.limit)
                     except BatchRejected as error:
                         proceed, answer = flow.throw, error
                 elif kind is Start:
@@ -73,6 +75,12 @@ class Drive:
         finally:
             flow.close()
             self._lane.close()
+            if self._spool is not None:
+                self._spool.release()
+
+    def _parts(self, limit: int) -> tuple[Part, ...]:
+        self._spool = Spool()
+        return parts_of(self._environ, self._head.parameters.get("boundary", ""), limit, self._spool)
 
     def _open_lane(self, dialect: Dialect, batch: Batch) -> None:
         endpoint = self._endpoint
@@ -84,7 +92,7 @@ class Drive:
             largest = endpoint.settings.max_item_body or endpoint.max_body(self._head)
             binder = Binder(batch, self._head, endpoint.vet, largest)
             work = LinkedCaller(caller, batch, binder, endpoint.atomic)
-        self._lane = executor.open(work, limits)
+        self._lane = executor.open(work if self._spool is None else Holding(work, self._spool), limits)
 
     def _limits(self) -> Limits:
         settings = self._endpoint.settings
@@ -117,6 +125,23 @@ class Stream:
 
     def close(self) -> None:
         self._pieces.close()
+
+
+class Holding:
+    """Does the work on items that may read from *spool*, which stays open while it does."""
+
+    def __init__(self, work: Work, spool: Spool) -> None:
+        self._work, self._spool = work, spool
+        self.late, self.unstarted = work.late, work.unstarted
+
+    def call(self, unit: Unit, ticket: Ticket | None = None) -> Answers:
+        if not self._spool.hold():
+            # The batch was over before this could start.
+            return self._work.unstarted(unit)
+        try:
+            return self._work.call(unit, ticket)
+        finally:
+            self._spool.release()
 
 
 class _NoLane:

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias
 from msgspec import Struct
 
 from . import _lookup, dialects, executors
+from ._body import FORM_DATA, MAX_FORM, Part
 from ._keys import key_items
 from ._log import batch_log, item_log, log_batch, log_items, log_refusal
 from ._plan import make_plan
@@ -20,7 +21,7 @@ from ._run import LinkedRun, Run
 from ._target import BatchPaths
 from ._timing import BATCH_DURATION, SHOWN, timing_headers
 from ._vet import Vetter, vet_head
-from .errors import BatchRejected, ConfigError, Overloaded
+from .errors import BadBatch, BatchRejected, ConfigError, Overloaded, TooLarge
 from .model import Batch, Done, Head, Headers, Unit
 from .protocols import Atomic, Dialect, Executor, Recogniser
 from .settings import Settings
@@ -33,6 +34,12 @@ AHEAD = 2
 
 class Read(Struct):
     """Read the body, of at most *limit* bytes. Answered with the bytes, or by throwing a :class:`BatchRejected` into the story."""
+
+    limit: int
+
+
+class ReadForm(Struct):
+    """Read the body, a form in parts, of at most *limit* bytes. Answered with its parts, or as :class:`Read`."""
 
     limit: int
 
@@ -76,7 +83,7 @@ class Finish(Struct):
 Chunks: TypeAlias = list[bytes]
 """A list of bytes is an effect as well: send them."""
 
-Effect: TypeAlias = Read | Start | Spawn | Wait | Elapsed | Forget | Finish | Chunks
+Effect: TypeAlias = Read | ReadForm | Start | Spawn | Wait | Elapsed | Forget | Finish | Chunks
 
 _WAIT, _ELAPSED, _FORGET = Wait(), Elapsed(), Forget()
 
@@ -94,7 +101,11 @@ class Endpoint:
         _check_executor(settings, self.executor)
 
     def max_body(self, head: Head) -> int:
-        """Bytes that a batch may have."""
+        """Bytes that a batch may have, with its files."""
+        return max(self.max_batch(head), MAX_FORM) if self.settings.max_body is None and head.media_type == FORM_DATA else self.max_batch(head)
+
+    def max_batch(self, head: Head) -> int:
+        """Bytes that it may have without them."""
         return self.recogniser.max_body(head) if self.settings.max_body is None else self.settings.max_body
 
 
@@ -194,7 +205,10 @@ def exchange(head: Head, endpoint: Endpoint) -> Generator[Effect, Any, None]:
     try:
         vet_head(head, recogniser)
         _admit(endpoint)
-        body = yield Read(endpoint.max_body(head))
+        if head.media_type == FORM_DATA:
+            body, head.parts = _batch_among((yield ReadForm(endpoint.max_body(head))), endpoint.max_batch(head))
+        else:
+            body = yield Read(endpoint.max_body(head))
         recogniser = dialect = recogniser.choose(head, body, endpoint.settings)
         batch = dialect.decode(head, body, endpoint.settings)
         endpoint.vet(batch, head, dialect, len(body))
@@ -249,6 +263,24 @@ def _admit(endpoint: Endpoint) -> None:
     if endpoint.executor.left >= settings.max_abandoned:
         # Without a limit they are of clients that went away.
         raise Overloaded(endpoint.executor.left, settings.timeout or settings.deadline or 1)
+
+
+def _batch_among(parts: tuple[Part, ...], limit: int) -> tuple[bytes, tuple[Part, ...]]:
+    """The batch that came as one of *parts*, and the others. It is called ``batch``, or else it is the only parameter that is said to be JSON.
+
+    :raises BatchRejected: when there are two, or it is too large. Where there is none it is empty, since it may stand elsewhere.
+    """
+    found = [part for part in parts if part.name == "batch"]
+    if not found:
+        typed = [part for part in parts if part.filename is None and part.content_type.partition(";")[0].strip().lower() == "application/json"]
+        found = typed if len(typed) == 1 else []
+    if not found:
+        return b"", parts
+    if len(found) > 1:
+        raise BadBatch("This part is given twice.", "/batch")
+    if found[0].size > limit:
+        raise TooLarge(limit, "/batch")
+    return found[0].read(), tuple(part for part in parts if part is not found[0])
 
 
 PORTION = 64 << 10

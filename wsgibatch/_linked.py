@@ -88,7 +88,7 @@ class LinkedCaller:
         answer = self._caller.answer(item)
         if item.late is not None:
             # It may have grown a good deal, and is not needed any more.
-            item.body = b""
+            item.body, item.form = b"", None
         if 200 <= answer.status < 300:
             self._succeeded.add(item.index)
         if item.index in self._binder.wanted:

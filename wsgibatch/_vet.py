@@ -6,6 +6,7 @@ becomes that item's answer, and the others run.
 
 from http import HTTPStatus
 
+from ._body import FORM_DATA
 from ._grammar import DIGITS, TOKEN, VALUE
 from ._inherit import HeaderNames
 from ._target import BatchPaths, Targets
@@ -39,6 +40,9 @@ def vet_head(head: Head, recogniser: Recogniser) -> None:
         raise UnknownMediaType("Send the batch without a content coding.")
     if head.media_type in _UNASKED and head.cookies and not head.same_origin:
         raise Forbidden("With cookies, send the batch as application/json, or from a page of this origin.")
+    if head.media_type == FORM_DATA and head.other_origin:
+        # Browsers let forms bear more than cookies: passwords, certificates, and a place in the network.
+        raise Forbidden("Send a batch with files from a page of this origin, or from no page.")
 
 
 def answer_in_place(dialect: Dialect, fault: Fault) -> SubResponse:
@@ -76,7 +80,7 @@ class Vetter:
                 fault = None
             else:
                 fault = self._target(item, head, batch)
-            if largest is not None and len(item.body) > largest:
+            if largest is not None and item.size > largest:
                 raise TooLarge(largest, batch.place(item, "body"))
             if item.headers:
                 if weigh and sum(len(name) + len(value) for name, value in item.headers) > MAX_HEAD:
@@ -151,6 +155,6 @@ def _bad_method(method: str) -> Fault:
 
 
 def _bad_length(announced: str, item: SubRequest) -> Fault | None:
-    if DIGITS.match(announced) and int(announced) == len(item.body):
+    if DIGITS.match(announced) and int(announced) == item.size:
         return None
     return Fault(400, "bad-length", "Content-Length contradicts the body: leave it out.")

@@ -14,6 +14,8 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 
 from msgspec import Struct
 
+from ._body import Body, Part
+
 Headers: TypeAlias = list[tuple[str, str]]
 Kind: TypeAlias = Literal["json", "text", "binary"]
 
@@ -61,8 +63,8 @@ class Late(Struct, gc=False):
     """The pieces of the url, as the client wrote it."""
     headers: tuple[tuple[str, Reference], ...] = ()
     """Names and values of headers."""
-    body: tuple[bytes | Reference, ...] = ()
-    """The pieces of a JSON text, or of what else the parts of its references fit into."""
+    body: tuple[bytes | Part | Reference, ...] = ()
+    """The pieces of a JSON text, or of what else the parts of its references fit into, such as a form with files."""
 
 
 class SubResponse(Struct, gc=False):
@@ -112,6 +114,13 @@ class SubRequest(Struct, gc=False):
     to its environ."""
     refusal: SubResponse | None = None
     """The answer of an item that must not run."""
+    form: Body | None = None
+    """What is sent in the place of ``body``, which is empty then: a form with files, read from where the batch has them."""
+
+    @property
+    def size(self) -> int:
+        """Bytes that are sent as its body."""
+        return len(self.body if self.form is None else self.form)
 
 
 Unit: TypeAlias = tuple[SubRequest, ...]
@@ -174,6 +183,10 @@ class Head(Struct):
     """Does the request carry cookies?"""
     same_origin: bool = False
     """Do Sec-Fetch-Site or Origin say that the request comes from a page of this very origin?"""
+    other_origin: bool = False
+    """Do they say that it comes from a page of any other?"""
+    parts: tuple[Part, ...] | None = None
+    """What came in a form in parts beside the batch itself, once it has been read; None where the batch is no such form."""
     lasting: Callable[[int, Headers], bool] | None = None
     """Where the answer to the batch is going to be kept: may one that holds an item with this status and these headers be?"""
 

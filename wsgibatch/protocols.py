@@ -52,7 +52,7 @@ class Recogniser(Protocol):
     """What clients send besides, taken only where a dialect is configured by name; the empty word stands for no content type at all."""
 
     def max_body(self, head: Head) -> int:
-        """Bytes of a batch, where the settings do not say."""
+        """Bytes of a batch without files, where the settings do not say."""
 
     def choose(self, head: Head, body: bytes, settings: Settings) -> "Dialect":
         """The dialect of a batch, or one that is made for this batch where its clients differ in what they read.
@@ -78,6 +78,7 @@ class Dialect(Recogniser, Protocol):
 
         Ids, names of groups and references are resolved here, into indexes of items.
 
+        :param body: of a form in parts, the part that is the batch, or nothing where there is none; the others are in ``head.parts``.
         :raises BatchRejected: when the body is not this dialect's grammar, holds too many items, or names one that is not there. Nothing else
             is ever raised, whatever the bytes are.
         """

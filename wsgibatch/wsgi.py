@@ -1,8 +1,7 @@
-"""The batch endpoint in front of a WSGI app: which requests are batches, and what is read of them."""
+"""The batch endpoint in front of a WSGI app: which requests are batches, and what their heads say."""
 
 import warnings
 from collections.abc import Callable, Container, Iterable
-from functools import partial
 from time import perf_counter
 from typing import Any
 from urllib.parse import quote
@@ -12,9 +11,8 @@ from multipart import parse_options_header
 from ._caller import WSGIApp
 from ._drive import Drive, Stream
 from ._exchange import Endpoint, exchange
-from ._grammar import DIGITS
 from ._inherit import CLAIM, MARK
-from .errors import BadBatch, ConfigError, LengthRequired, TooLarge
+from .errors import ConfigError
 from .model import Head, Headers
 from .settings import Settings
 
@@ -70,7 +68,7 @@ class BatchMiddleware:
     def _serve(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         received = perf_counter()
         head = _head_of(environ)
-        drive = Drive(self.app, environ, head, partial(_body_of, environ), self._endpoint, received)
+        drive = Drive(self.app, environ, head, self._endpoint, received)
         pieces = drive.through(exchange(head, self._endpoint))
         chunks = next(pieces)
         if drive.streamed:
@@ -99,7 +97,8 @@ def _head_of(environ: dict[str, Any]) -> Head:
     """What the story has to know of the batch request."""
     request = webob.Request(environ)
     media_type, parameters = parse_options_header(environ.get("CONTENT_TYPE", ""))
-    origin = environ.get("HTTP_ORIGIN", "")
+    origin, site = environ.get("HTTP_ORIGIN", ""), environ.get("HTTP_SEC_FETCH_SITE", "none")
+    same_origin = site == "same-origin" or origin.lower() == request.host_url.lower()
     claim = environ.get(CLAIM)
     return Head(
         path=environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""),
@@ -114,7 +113,9 @@ def _head_of(environ: dict[str, Any]) -> Head:
         lines="x-ndjson" in environ.get("HTTP_ACCEPT", "").lower() and _prefers_lines(request),
         item=environ.get(MARK),
         cookies="HTTP_COOKIE" in environ,
-        same_origin=environ.get("HTTP_SEC_FETCH_SITE") == "same-origin" or origin.lower() == request.host_url.lower(),
+        same_origin=same_origin,
+        # None is what a user starts who is on no page.
+        other_origin=not same_origin and (bool(origin) or site != "none"),
         lasting=None if claim is None else claim.lasting,
     )
 
@@ -122,33 +123,3 @@ def _head_of(environ: dict[str, Any]) -> Head:
 def _prefers_lines(request: webob.Request) -> bool:
     offers = request.accept.acceptable_offers(["application/json", "application/x-ndjson"])
     return bool(offers) and offers[0][0] == "application/x-ndjson"
-
-
-def _body_of(environ: dict[str, Any], limit: int) -> bytes:
-    """The whole body, read no further than Content-Length says or *limit* allows.
-
-    :raises BatchRejected: when there is no knowing where it ends, when it is too large, or when it ends too soon.
-    """
-    announced = environ.get("CONTENT_LENGTH", "")
-    if not announced and not environ.get("wsgi.input_terminated"):
-        raise LengthRequired("Send the batch with a Content-Length.")
-    if announced and not DIGITS.match(announced):
-        raise BadBatch("Content-Length is no number.")
-    length = int(announced) if announced else limit + 1
-    if announced and length > limit:
-        raise TooLarge(limit)
-    body = _read(environ["wsgi.input"], length)
-    if announced and len(body) < length:
-        raise BadBatch(f"The body ended after {len(body)} of {length} bytes.")
-    if len(body) > limit:
-        raise TooLarge(limit)
-    return body
-
-
-def _read(stream: Any, length: int) -> bytes:
-    """At most *length* bytes; a read may give fewer than it is asked for, and none at the end only."""
-    pieces: list[bytes] = []
-    while length > 0 and (piece := stream.read(length)):
-        pieces.append(piece)
-        length -= len(piece)
-    return b"".join(pieces)

@@ -15,7 +15,7 @@ from multipart import MultipartParser
 from tests import strategies
 from tests.apps import IMAGE, show
 from tests.gateway import Answer, Item, environ_of, post, send
-from wsgibatch import BatchMiddleware, BatchRejected, Head, Settings, SubRequest, SubResponse, _jsonpath
+from wsgibatch import BatchMiddleware, Head, Settings, SubRequest, SubResponse, _jsonpath
 from wsgibatch.dialects.auto import AutoDialect
 from wsgibatch.dialects.facebook import FacebookDialect
 from wsgibatch.model import Edge, Late, Reference
@@ -156,12 +156,15 @@ def test_json_that_holds_no_batch_is_refused(body: bytes) -> None:
         in_parts(("", b"x")),
         in_parts(field("batch", "[]"), field("batch", "[]")),
         in_parts(('name="batch"', b"\xff")),
-        in_parts(file("batch", "batch.json", b"[]")),
         in_parts(*[field("a", "b")] * 1001),
     ],
 )
 def test_parts_that_hold_no_batch_are_refused(body: bytes, content_type: str) -> None:
     assert posted(body, content_type).json()["error"]["error_data"]["code"] == "bad-batch"
+
+
+def test_the_batch_may_be_a_file_of_the_form() -> None:
+    assert shown(posted(*in_parts(file("batch", "batch.json", json.dumps([GET]).encode()))).json()[0])["path"] == "/hello/bob"
 
 
 def test_a_form_has_a_limited_number_of_fields() -> None:
@@ -697,23 +700,19 @@ def test_any_file_arrives_as_it_was_sent(files: list[tuple[str, str, bytes]]) ->
 
 @given(strategies.anything)
 def test_any_parts_are_a_batch_or_are_rejected(body: bytes) -> None:
-    head = Head("/batch", "", "h", "http", "multipart/form-data", {"boundary": "b"})
     for whole in (body, b"--b\r\n" + body, b'--b\r\nContent-Disposition: form-data; name="batch"\r\n' + body, in_parts(('name="batch"', body))[0]):
-        try:
-            FacebookDialect().decode(head, whole, Settings())
-        except BatchRejected as error:
-            assert 400 <= error.status < 500
+        status = posted(whole, "multipart/form-data; boundary=b").status
+        assert status == 200 or 400 <= status < 500
 
 
 @given(st.data())
 def test_a_spoilt_batch_with_files_and_references_is_a_batch_or_is_rejected(data: st.DataObject) -> None:
     requests = [ALL, photo(body="a={result=all:$.data[0].id}&b=%7Bresult%3Dall%3A%24.a%7D"), {**GET, "relative_url": "{result=all:$..a}"}]
     valid, _ = in_parts(field("batch", json.dumps(requests)), file("cat", "cat.png", IMAGE))
-    head = Head("/batch", "", "h", "http", "multipart/form-data", {"boundary": "b"})
-    try:
-        FacebookDialect().decode(head, data.draw(strategies.spoilt(valid)), Settings())
-    except BatchRejected as error:
-        assert 400 <= error.status < 500
+
+    status = posted(data.draw(strategies.spoilt(valid)), "multipart/form-data; boundary=b").status
+
+    assert status == 200 or 400 <= status < 500
 
 
 # The client's half.

@@ -1,5 +1,6 @@
 """Batches in front of a real Django project: in this process, and under gunicorn."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -123,6 +124,35 @@ def _log_in(app: TestApp, name: str) -> None:
 
 
 # Items are requests like any other.
+
+
+@pytest.mark.parametrize("size", [10, 3 << 20], ids=["small", "larger than Django holds in memory"])
+def test_a_photo_inside_a_batch_arrives_in_request_files_byte_for_byte(project: None, executor: str, size: int) -> None:
+    from django.core.wsgi import get_wsgi_application
+
+    from wsgibatch.integrations.django import batch
+
+    photo, other = os.urandom(size), bytes(range(256))
+    items = [
+        {"method": "POST", "url": "/photos", "body": {"title": "Zoë & Bob"}, "attached_files": {"photo": "first"}},
+        {"method": "GET", "url": "/whoami"},
+        {"method": "POST", "url": "/photos", "attached_files": "first, second"},
+    ]
+    files = [("batch", "", json.dumps(items).encode(), "application/json")]
+    files += [("first", "zoë.png", photo, "image/png"), ("second", "b.bin", other, "application/octet-stream")]
+    application = batch(get_wsgi_application(), executor=executor, dialect="django")
+    app = TestApp(application)
+    # Its cookie has the batch come from a page of this origin, and its items need the token.
+    headers = {"X-CSRFToken": app.get("/token").text, "Sec-Fetch-Site": "same-origin"}
+
+    one, whoami, both = app.post("/batch", headers=headers, upload_files=files).json
+
+    application.close()
+    told = ["zoë.png", "image/png", size, hashlib.sha256(photo).hexdigest()]
+    assert (one["status_code"], whoami["body"]) == (201, "")
+    assert json.loads(one["body"]) == {"fields": {"title": "Zoë & Bob"}, "files": {"photo": [told]}}
+    second = ["b.bin", "application/octet-stream", 256, hashlib.sha256(other).hexdigest()]
+    assert json.loads(both["body"]) == {"fields": {}, "files": {"first": [told], "second": [second]}}
 
 
 def test_an_item_passes_the_whole_middleware_stack(app: TestApp) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import sys
 import threading
 import urllib.request
@@ -99,6 +100,32 @@ def test_a_flask_app_answers_a_batch(app: Flask) -> None:
     assert [(answer["status_code"], answer["reason_phrase"]) for answer in answers] == [(200, "OK"), (404, "NOT FOUND"), (200, "OK")]
     assert answers[0]["body"] == {"hello": "bob"}
     assert answers[2]["body"] == {"hello": "zoe"}
+
+
+@pytest.mark.parametrize("executor", ["sequential", "threads"])
+@pytest.mark.parametrize("size", [10, 3 << 20], ids=["small", "larger than Werkzeug holds in memory"])
+def test_a_photo_inside_a_batch_arrives_in_request_files_byte_for_byte(executor: str, size: int) -> None:
+    arrived: dict[str, bytes] = {}
+
+    def photos() -> tuple[Item, int]:
+        files = {name: (file.filename, file.content_type) for name, file in request.files.items()}
+        arrived.update({name: file.read() for name, file in request.files.items()})
+        return {"fields": request.form, "files": files}, 201
+
+    app = Flask("shop")
+    serve(app, "/photos", photos, "POST")
+    Batch(app, dialect="django", executor=executor)
+    photo, other = os.urandom(size), bytes(range(256))
+    items = [send("POST", "/photos", {"title": "Zoë & Bob"}) | {"attached_files": {"photo": "first"}}, get("/photos")]
+    items += [{"method": "POST", "url": "/photos", "attached_files": ["second"]}]
+    files = [("first", "zoë.png", photo), ("second", "b.bin", other)]
+
+    answers = TestApp(app).post("/batch", {"batch": json.dumps(items)}, upload_files=files).json
+
+    app.extensions["wsgibatch"]["/batch"].close()
+    assert [answer["status_code"] for answer in answers] == [201, 405, 201]
+    assert json.loads(answers[0]["body"]) == {"fields": {"title": "Zoë & Bob"}, "files": {"photo": ["zoë.png", "image/png"]}}
+    assert arrived == {"photo": photo, "second": other}
 
 
 def test_an_answer_is_correct_wsgi(app: Flask) -> None:

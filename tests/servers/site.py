@@ -1,11 +1,16 @@
 """The apps that the servers of these tests serve."""
 
+import hashlib
+import json
 import os
+import resource
 import threading
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
+
+import flask
 
 from tests.apps import mirror, show
 from wsgibatch import BatchMiddleware
@@ -30,8 +35,19 @@ def _noting(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iter
     return [path.encode(), b" " * 10_000]
 
 
+def _photos(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """Answers an upload with the digests of its files, and with the most memory that this process has had so far, in bytes."""
+    form = flask.Request(environ)
+    streams: dict[str, Any] = {name: file.stream for name, file in form.files.items()}
+    files = {name: [form.files[name].filename, hashlib.file_digest(stream, "sha256").hexdigest()] for name, stream in streams.items()}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+    start_response("201 Created", [("Content-Type", "application/json")])
+    return [json.dumps({"fields": form.form, "files": files, "peak": peak}).encode()]
+
+
 sequential = BatchMiddleware(show)
 threads = BatchMiddleware(show, executor="threads", workers=4)
 mirrored = BatchMiddleware(mirror, dialect="django", max_requests=100, durations=False)
 stuck = BatchMiddleware(_stuck)
 streaming = BatchMiddleware(_noting, max_requests=1000, stream=True)
+photos = BatchMiddleware(_photos, dialect="django", executor="threads", workers=4, max_body=128 << 20)

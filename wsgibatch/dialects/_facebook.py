@@ -8,10 +8,13 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Struct
 
+from .._body import joined
 from ..errors import BadBatch, TooLarge
 from ..model import MAX_PATH, Edge, Head, Headers, Late, Reference, SubRequest
+from ..settings import Settings
 from ._envelope import content_type_of
-from ._form import File, Form, Value, fields_of, in_parts
+from ._files import Files
+from ._form import Form, Piece, fields_of, in_parts
 from ._json import read_json, upper_case
 from ._results import Results
 
@@ -70,14 +73,11 @@ def is_form(headers: Headers) -> bool:
 
 
 class Items:
-    """Makes items of *requests*, which came in *form* with *head*.
+    """Makes items of *requests*, which came in *form* with *head*."""
 
-    :param limit: bytes that the bodies may have together that are made of files.
-    """
-
-    def __init__(self, requests: Sequence[Request], form: Form, head: Head, limit: int) -> None:
+    def __init__(self, requests: Sequence[Request], form: Form, head: Head, settings: Settings) -> None:
         self.results = Results([request.name if isinstance(request.name, str) else None for request in requests], PLACE)
-        self._files, self._limit, self._left = form.files, limit, limit
+        self._files = Files(head, settings)
         self._mount = head.mount
         token = form.get("access_token")
         self._token = f"access_token={quote(token, safe='')}" if token else ""
@@ -106,7 +106,7 @@ class Items:
         _complete(item, target, body)
         return item
 
-    def _body(self, index: int, request: Request, headers: Headers) -> Value:
+    def _body(self, index: int, request: Request, headers: Headers) -> list[Piece]:
         """The pieces of a body that is sent as it is, with its type in *headers*."""
         if not request.body:
             return []
@@ -117,7 +117,7 @@ class Items:
         pieces = self.results.pieces(request.body, index, "body")
         return [piece if isinstance(piece, Reference) else piece.encode() for piece in pieces]
 
-    def _with_files(self, index: int, request: Request, headers: Headers) -> tuple[Headers, Value]:
+    def _with_files(self, index: int, request: Request, headers: Headers) -> tuple[Headers, list[Piece]]:
         """The headers and the pieces of a body in parts: the fields that the request gives, and its files."""
         if not is_form(headers):
             raise BadBatch("Files are sent with the fields of a form.", f"{PLACE}/{index}/headers")
@@ -126,21 +126,8 @@ class Items:
             fields = fields_of(text)
         except ValueError as error:
             raise BadBatch(str(error), f"{PLACE}/{index}/body") from None
-        content_type, body = in_parts(fields, self._take(request.attached_files or "", f"{PLACE}/{index}/attached_files"))
+        content_type, body = in_parts(fields, self._files.take(request.attached_files or "", f"{PLACE}/{index}/attached_files"))
         return [*(header for header in headers if header[0].lower() != "content-type"), ("Content-Type", content_type)], body
-
-    def _take(self, names: str, pointer: str) -> list[File]:
-        """The files that *names* says, with commas between them."""
-        taken: list[File] = []
-        for name in dict.fromkeys(names.split(",")):
-            files = self._files.get(name.strip())
-            if files is None:
-                raise BadBatch("No file that came with the batch has this name.", pointer)
-            self._left -= sum(len(file.content) for file in files)
-            if self._left < 0:
-                raise TooLarge(self._limit, pointer)
-            taken += files
-        return taken
 
 
 def _brings_token(request: Request, headers: Headers) -> bool:
@@ -150,7 +137,7 @@ def _brings_token(request: Request, headers: Headers) -> bool:
     return request.body is not None and is_form(headers) and _TOKEN_IN_FORM.search(request.body) is not None
 
 
-def _complete(item: SubRequest, target: list[str | Reference], body: Value) -> None:
+def _complete(item: SubRequest, target: list[str | Reference], body: list[Piece]) -> None:
     """Give *item* its url and its body, as far as they are known."""
     late = Late()
     if any(isinstance(piece, Reference) for piece in target):
@@ -160,6 +147,6 @@ def _complete(item: SubRequest, target: list[str | Reference], body: Value) -> N
     if any(isinstance(piece, Reference) for piece in body):
         late.body = tuple(body)
     else:
-        item.body = b"".join(piece for piece in body if isinstance(piece, bytes))
+        item.body, item.form = joined([piece for piece in body if not isinstance(piece, Reference)])
     if late.target or late.body:
         item.late = late

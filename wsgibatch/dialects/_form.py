@@ -5,89 +5,61 @@ members of a JSON object, or in the query of the url.
 """
 
 import secrets
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from hashlib import blake2b
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 import msgspec
 from msgspec import Raw
-from multipart import MultipartError, MultipartSegment, PushMultipartParser
 
-from ..errors import BadBatch
+from .._body import FORM_DATA, MAX_PARTS, Part
+from ..errors import BadBatch, TooLarge
 from ..model import Head, Reference
 from ._json import read_json
-
-MAX_FIELDS = 1000
-"""Parameters and files of one request: as many as PHP and Django take by default."""
 
 _members = msgspec.json.Decoder(dict[str, Raw])
 _string = msgspec.json.Decoder(str)
 
 
-class File(NamedTuple):
-    """A file as it was uploaded."""
-
-    name: str
-    """Of the field."""
-    filename: str
-    content_type: str
-    content: bytes
-
-
 class Form:
-    """What the request *head* brings in its *body* and in its query.
+    """The parameters that the request *head* brings in its *body*, which of a form in parts is the one called ``batch``, and in its query.
 
+    :param limit: bytes of a parameter that comes in a part of its own.
     :raises BadBatch: for a body that is not what its content type says.
     """
 
-    def __init__(self, head: Head, body: bytes) -> None:
-        self.files: dict[str, list[File]] = {}
-        """By the names of their fields."""
-        self._fields: list[tuple[str, str]] = []
+    def __init__(self, head: Head, body: bytes, limit: int) -> None:
+        self._limit = limit
+        self._fields: list[tuple[str, str | Part]]
         self._query = pairs(head.query.encode("latin-1", "replace"))
-        if head.media_type == "multipart/form-data":
-            self._read_parts(head.parameters.get("boundary", ""), body)
+        if head.parts is not None:
+            self._fields = [(part.name, part) for part in head.parts if part.filename is None]
+            if body:
+                self._fields.append(("batch", _text(body)))
         elif head.media_type == "application/json":
-            self._fields = _from_json(body) if body else []
+            self._fields = [(name, as_text(value)) for name, value in members_of(body)] if body else []
         else:
-            self._fields = pairs(body)
+            self._fields = [*pairs(body)]
 
     def get(self, name: str) -> str | None:
         """The parameter *name*: that of the body, or else that of the query.
 
         :raises BadBatch: when it is given twice in one place, which readers would understand in two ways.
+        :raises TooLarge: when it is.
         """
         for fields in (self._fields, self._query):
             values = [value for found, value in fields if found == name]
             if len(values) > 1:
                 raise BadBatch("This parameter is given twice.", f"/{name}")
             if values:
-                return values[0]
+                [value] = values
+                return self._read(value) if isinstance(value, Part) else value
         return None
 
-    def _read_parts(self, boundary: str, body: bytes) -> None:
-        try:
-            with PushMultipartParser(boundary, len(body), max_segment_count=MAX_FIELDS) as parser:
-                chunks: list[bytes] = []
-                for event in parser.parse(body):
-                    if isinstance(event, MultipartSegment):
-                        segment, chunks = event, []
-                    elif event is None:
-                        self._add(segment, b"".join(chunks))
-                    else:
-                        chunks.append(bytes(event))
-        except MultipartError as error:
-            raise BadBatch(f"The body is no form in parts: {error}.") from None
-        except UnicodeDecodeError:
-            raise BadBatch("The body is no form in UTF-8.") from None
-
-    def _add(self, segment: MultipartSegment, content: bytes) -> None:
-        name = segment.name or ""
-        if segment.filename is None:
-            self._fields.append((name, content.decode()))
-        else:
-            content_type = segment.header("Content-Type") or "application/octet-stream"
-            self.files.setdefault(name, []).append(File(name, segment.filename, content_type, content))
+    def _read(self, part: Part) -> str:
+        if part.size > self._limit:
+            raise TooLarge(self._limit, f"/{part.name}")
+        return _text(part.read())
 
 
 def pairs(text: bytes) -> list[tuple[str, str]]:
@@ -96,23 +68,38 @@ def pairs(text: bytes) -> list[tuple[str, str]]:
     :raises BadBatch: for what is not UTF-8, and for too many of them.
     """
     try:
-        return parse_qsl(text.decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
+        return parse_qsl(text.decode(), keep_blank_values=True, errors="strict", max_num_fields=MAX_PARTS)
     except UnicodeDecodeError:
         raise BadBatch("The form is not UTF-8.") from None
     except ValueError:
-        raise BadBatch(f"A form has at most {MAX_FIELDS} fields.") from None
+        raise BadBatch(f"A form has at most {MAX_PARTS} fields.") from None
 
 
-def _from_json(body: bytes) -> list[tuple[str, str]]:
-    """The members of a JSON object as the parameters they stand for: text as it is, anything else as JSON."""
+def _text(value: bytes) -> str:
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise BadBatch("The form is not UTF-8.") from None
+
+
+def members_of(body: bytes) -> list[tuple[str, bytes]]:
+    """The names and values of a form that is written as a JSON object, each value as it stands there; null is none.
+
+    :raises BadBatch: for anything but that.
+    """
     members = ((name, bytes(raw)) for name, raw in read_json(_members, body).items())
-    return [(name, _string.decode(raw) if raw.startswith(b'"') else raw.decode()) for name, raw in members if raw != b"null"]
+    return [(name, raw) for name, raw in members if raw != b"null"]
 
 
-Value = list[bytes | Reference]
+def as_text(raw: bytes) -> str:
+    """A value in JSON as the parameter that it stands for: text as it is, anything else as JSON."""
+    return _string.decode(raw) if raw.startswith(b'"') else raw.decode()
 
 
-def fields_of(pieces: Iterable[str | Reference]) -> list[tuple[bytes, Value]]:
+Piece = bytes | Part | Reference
+
+
+def fields_of(pieces: Iterable[str | Reference]) -> list[tuple[bytes, list[Piece]]]:
     """The names and values of a form that is url-encoded and has references in its values.
 
     :raises ValueError: for a reference anywhere else.
@@ -128,7 +115,7 @@ def fields_of(pieces: Iterable[str | Reference]) -> list[tuple[bytes, Value]]:
     return [_field(*field) for field in written if field not in ([], [""])]
 
 
-def _field(first: str | Reference, *rest: str | Reference) -> tuple[bytes, Value]:
+def _field(first: str | Reference, *rest: str | Reference) -> tuple[bytes, list[Piece]]:
     name, equals, value = ("", "", "") if isinstance(first, Reference) else first.partition("=")
     if not equals and (rest or isinstance(first, Reference)):
         raise ValueError("In a form with files a reference stands in a value.")
@@ -139,18 +126,28 @@ def _decoded(text: str) -> bytes:
     return unquote_to_bytes(text.replace("+", " "))
 
 
-def in_parts(fields: Iterable[tuple[bytes, Value]], files: Iterable[File]) -> tuple[str, Value]:
-    """The content type of a form in parts, and its pieces."""
-    # Nobody can guess it, so nothing that an earlier answer puts into the form can end a part.
-    boundary = secrets.token_hex(16)
-    pieces: Value = []
-    for name, value in fields:
-        pieces += [b'--%b\r\nContent-Disposition: form-data; name="%b"\r\n\r\n' % (boundary.encode(), _quoted(name)), *value, b"\r\n"]
-    for file in files:
-        disposition = b'form-data; name="%b"; filename="%b"' % (_quoted(file.name.encode()), _quoted(file.filename.encode()))
-        head = b"Content-Disposition: %b\r\nContent-Type: %b" % (disposition, file.content_type.encode())
-        pieces += [b"--%b\r\n%b\r\n\r\n" % (boundary.encode(), head), file.content, b"\r\n"]
-    return f"multipart/form-data; boundary={boundary}", [*pieces, b"--%b--\r\n" % boundary.encode()]
+def in_parts(fields: Iterable[tuple[bytes, Sequence[Piece]]], files: Iterable[tuple[str, Part]]) -> tuple[str, list[Piece]]:
+    """The content type of a form in parts, and its pieces; *files* have the names of fields of their own."""
+    parts: list[tuple[bytes, Sequence[Piece]]] = [
+        (b'Content-Disposition: form-data; name="%b"\r\n\r\n' % _quoted(name), value) for name, value in fields
+    ]
+    for field, file in files:
+        disposition = b'form-data; name="%b"; filename="%b"' % (_quoted(field.encode()), _quoted((file.filename or "").encode()))
+        parts.append((b"Content-Disposition: %b\r\nContent-Type: %b\r\n\r\n" % (disposition, file.content_type.encode()), [file]))
+    boundary = _boundary([piece for head, content in parts for piece in (head, *content)])
+    pieces = [piece for head, content in parts for piece in (b"--%b\r\n%b" % (boundary, head), *content, b"\r\n")]
+    return f"{FORM_DATA}; boundary={boundary.decode()}", [*pieces, b"--%b--\r\n" % boundary]
+
+
+def _boundary(pieces: Sequence[Piece]) -> bytes:
+    """What stands in none of *pieces*; it is the same for the same ones, so that a request that is sent again is the same request."""
+    whole = blake2b(digest_size=16)
+    for piece in pieces:
+        if isinstance(piece, Reference):
+            # Whoever has a hand in an earlier answer must not be able to tell it.
+            return secrets.token_hex(16).encode()
+        whole.update(piece.digest if isinstance(piece, Part) else blake2b(piece).digest())
+    return whole.hexdigest().encode()
 
 
 def _quoted(text: bytes) -> bytes:

@@ -18,7 +18,8 @@ from ..errors import BadBatch
 from ..model import Batch, Done, Head, Headers, SubRequest, SubResponse
 from ..protocols import Encoder, Shape
 from ..settings import Settings
-from ._json import JSONDialect, Splicer, as_object, base64_of, encode, from_object, headers_of, read_json, text_of, upper_case
+from ._files import FilesDialect
+from ._json import Splicer, as_object, base64_of, encode, from_object, headers_of, read_json, text_of, upper_case
 from ._lines import as_asked
 
 DURATION = "batch_requests.duration"
@@ -86,7 +87,7 @@ class DjangoBatch(Batch):
     wrapped: bool = False
 
 
-class DjangoDialect(JSONDialect):
+class DjangoDialect(FilesDialect):
     """The dialect ``django``."""
 
     shape = '[{"method", "url", ...}, ...] or {"batch": [...]}'
@@ -103,7 +104,8 @@ class DjangoDialect(JSONDialect):
         wrapped = not isinstance(read, list)
         pointer = "/batch" if wrapped else ""
         requests = self.counted(read if isinstance(read, list) else list(read.batch), settings, pointer)
-        return DjangoBatch([_item(index, request, pointer) for index, request in enumerate(requests)], pointer, wrapped=wrapped)
+        batch = DjangoBatch([_item(index, request, pointer) for index, request in enumerate(requests)], pointer, wrapped=wrapped)
+        return self.with_files(batch, head, body, settings)
 
     def encoder(self, head: Head, batch: Batch, settings: Settings) -> Encoder:
         wrapped = isinstance(batch, DjangoBatch) and batch.wrapped

@@ -19,6 +19,7 @@ from http import HTTPStatus
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType, field
 
+from .._body import FORM_DATA
 from ..errors import BatchRejected
 from ..model import Batch, Done, Fault, Head, Headers, SubRequest, SubResponse
 from ..protocols import Encoder, Shape
@@ -85,22 +86,18 @@ class FacebookDialect(JSONDialect):
     """The dialect ``facebook``."""
 
     shape = '{"batch": [{"method", "relative_url", ...}, ...]}'
-    loose_types = frozenset({"", FORM, "multipart/form-data"})
+    loose_types = frozenset({"", FORM, FORM_DATA})
     # As the documentation has it.
     max_requests = 50
-
-    def max_body(self, head: Head) -> int:
-        # With files it may be as large as a batch in multipart/mixed.
-        return 10 << 20 if head.media_type == "multipart/form-data" else super().max_body(head)
 
     def recognises(self, head: Head, body: Shape) -> bool:
         first = body.first("batch") if body.members is not None and "batch" in body.members else None
         return isinstance(first, dict) and "relative_url" in first
 
     def decode(self, head: Head, body: bytes, settings: Settings) -> Batch:
-        form = Form(head, body)
+        form = Form(head, body, self.max_body(head) if settings.max_body is None else settings.max_body)
         requests = self.counted(requests_of(form), settings, PLACE)
-        reader = Items(requests, form, head, settings.max_body or self.max_body(head))
+        reader = Items(requests, form, head, settings)
         items = [reader.item(index, request) for index, request in enumerate(requests)]
         omitted = [
             index

@@ -30,7 +30,8 @@ from ._envelope import (
     without_spaces,
     written_of,
 )
-from ._json import JSON, JSONDialect, Splicer, base64_of, encode, headers_of, read_json, upper_case
+from ._files import FilesDialect
+from ._json import JSON, Splicer, base64_of, encode, headers_of, read_json, upper_case
 from ._lines import as_asked
 from ._references import PLACE, Id, Names
 
@@ -56,7 +57,7 @@ class _Answer(Struct, gc=False):
 _requests = msgspec.json.Decoder(_Requests)
 
 
-class GraphDialect(JSONDialect):
+class GraphDialect(FilesDialect):
     """The dialect ``graph``."""
 
     shape = '{"requests": [{"id", "method", "url", ...}, ...]}'
@@ -68,7 +69,7 @@ class GraphDialect(JSONDialect):
         requests = self.counted(read_json(_requests, body).requests, settings, PLACE)
         names = Names([request.id for request in requests], fold=True)
         items = [_item(index, request, names) for index, request in enumerate(requests)]
-        return Batch(items, PLACE, linked=any(item.after for item in items))
+        return self.with_files(Batch(items, PLACE, linked=any(item.after for item in items)), head, body, settings)
 
     def encoder(self, head: Head, batch: Batch, settings: Settings) -> Encoder:
         return as_asked(head, GraphEncoder(b'{"responses":[', b"]}"))

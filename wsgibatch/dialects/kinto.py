@@ -25,7 +25,8 @@ from ..model import Batch, Done, Fault, Head, Headers, SubRequest, SubResponse
 from ..protocols import Encoder, Shape
 from ..settings import Settings
 from ._envelope import Answered, body_in, capitalised, content_type_of, kind_of, response_of, without_spaces
-from ._json import JSON, JSONDialect, Splicer, as_object, base64_of, encode, headers_of, is_json, read_json
+from ._files import FilesDialect
+from ._json import JSON, Splicer, as_object, base64_of, encode, headers_of, is_json, read_json
 from ._lines import as_asked
 
 _PLACE = "/requests"
@@ -47,6 +48,15 @@ class _Requests(Struct, forbid_unknown_fields=True):
     defaults: _Request | UnsetType = UNSET
 
 
+class _RequestWithFiles(_Request, gc=False, forbid_unknown_fields=True):
+    attached_files: Raw = Raw(b"null")
+
+
+class _RequestsWithFiles(Struct, forbid_unknown_fields=True):
+    requests: list[_RequestWithFiles]
+    defaults: _Request | UnsetType = UNSET
+
+
 class _Answer(Struct, gc=False):
     status: int
     path: str
@@ -64,6 +74,7 @@ class _Told(Struct):
 
 
 _requests = msgspec.json.Decoder(_Requests)
+_requests_with_files = msgspec.json.Decoder(_RequestsWithFiles)
 _object = msgspec.json.Decoder(dict[str, Any], float_hook=Raw)
 _told = msgspec.json.Decoder(_Told)
 _answers = msgspec.json.Decoder(_Responses)
@@ -76,7 +87,7 @@ class KintoBatch(Batch):
         return super().place(item, "path" if member == "url" else member)
 
 
-class KintoDialect(JSONDialect):
+class KintoDialect(FilesDialect):
     """The dialect ``kinto``."""
 
     shape = '{"requests": [{"path", ...}, ...], "defaults": {...}}'
@@ -90,7 +101,7 @@ class KintoDialect(JSONDialect):
         return isinstance(first, dict) and first.keys() <= set(_Request.__struct_fields__) and ("path" in first or "defaults" in body.members)
 
     def decode(self, head: Head, body: bytes, settings: Settings) -> Batch:
-        read = read_json(_requests, body)
+        read: Any = read_json(_requests, body) if head.parts is None else read_json(_requests_with_files, body)
         requests = self.counted(read.requests, settings, _PLACE)
         if read.defaults is UNSET:
             items = [_item(index, request) for index, request in enumerate(requests)]
@@ -99,7 +110,8 @@ class KintoDialect(JSONDialect):
         if settings.atomic is not None:
             for item in items:
                 item.group = "batch"
-        return KintoBatch(items, _PLACE, linked=bool(items) and settings.atomic is not None, fails_from=_FAILS_FROM)
+        batch = KintoBatch(items, _PLACE, linked=bool(items) and settings.atomic is not None, fails_from=_FAILS_FROM)
+        return self.with_files(batch, head, body, settings)
 
     def encoder(self, head: Head, batch: Batch, settings: Settings) -> Encoder:
         return as_asked(head, KintoEncoder(whole=settings.atomic not in (None, "stop")))

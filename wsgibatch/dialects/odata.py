@@ -85,7 +85,7 @@ class OdataDialect(GraphDialect):
         preference = continue_on_error(head)
         stops = preference is not None and not preference[1]
         linked = stops or any(item.after or item.group or item.late is not None for item in items)
-        return Batch(items, PLACE, linked, "stop" if stops else "continue")
+        return self.with_files(Batch(items, PLACE, linked, "stop" if stops else "continue"), head, body, settings)
 
     def encoder(self, head: Head, batch: Batch, settings: Settings) -> Encoder:
         return as_asked(head, OdataEncoder(head))

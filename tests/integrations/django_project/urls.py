@@ -7,6 +7,7 @@ from . import groups, views
 urlpatterns = [
     path("notes", views.notes, name="notes"),
     path("api/notes", views.APINotes.as_view()),
+    path("photos", views.photos),
     path("token", views.token),
     path("visits", views.visits),
     path("whoami", views.whoami),

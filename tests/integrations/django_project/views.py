@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
 from django.middleware.csrf import get_token
@@ -48,6 +49,14 @@ class APINotes(generics.ListCreateAPIView[Note]):
     def finalize_response(self, request: HttpRequest, response: HttpResponse, *args: object, **kwargs: object) -> HttpResponse:
         response["X-User"] = request.user.get_username()
         return super().finalize_response(request, response, *args, **kwargs)
+
+
+def photos(request: HttpRequest) -> HttpResponse:
+    """The fields and the files of a form."""
+    files = {
+        name: [(file.name, file.content_type, file.size, sha256(file.read()).hexdigest()) for file in files] for name, files in request.FILES.lists()
+    }
+    return JsonResponse({"fields": request.POST.dict(), "files": files}, status=201)
 
 
 def token(request: HttpRequest) -> HttpResponse:

@@ -1,0 +1,136 @@
+"""Batches that carry files: a form in parts (multipart/form-data), of which the part ``batch`` is a batch in JSON, and the others are files.
+
+An item names those that it wants in ``attached_files``: names with commas between them, a list of them, or an object that tells the field of each.
+It is sent as a form in parts, as a browser sends one, with the fields that its own body gives: a form that is url-encoded, or an object in JSON.
+
+Such a batch is taken only where its dialect is configured by name, since a page of another site can have it sent. A file that is missing, and
+one that no item names, refuse the batch.
+"""
+
+from collections.abc import Iterable
+from typing import TypeVar
+
+import msgspec
+from msgspec import Raw, Struct
+
+from .._body import FORM_DATA, MAX_FORM, Part, joined
+from ..errors import BadBatch, TooLarge
+from ..model import Batch, Head, SubRequest
+from ..settings import Settings
+from ._envelope import content_type_of, kind_of
+from ._form import as_text, in_parts, members_of, pairs
+from ._json import JSONDialect, read_json
+
+B = TypeVar("B", bound=Batch)
+
+Names = str | list[str] | dict[str, str]
+"""Of files: with commas between them, in a list, or each under the name of its field."""
+
+
+class _Item(Struct):
+    attached_files: Names | None = None
+
+
+_items = msgspec.json.Decoder(list[_Item])
+_members = msgspec.json.Decoder(dict[str, Raw])
+
+
+class FilesDialect(JSONDialect):
+    """A dialect in JSON whose items may be sent files."""
+
+    loose_types = frozenset({FORM_DATA})
+
+    def with_files(self, batch: B, head: Head, body: bytes, settings: Settings) -> B:
+        """*batch*, which was decoded from *body*, with the files that came beside it.
+
+        :raises BatchRejected: for those that are missing, or that are too many, and for bodies that are no fields of a form.
+        """
+        if head.parts is not None:
+            files = Files(head, settings)
+            for item, named in zip(batch.items, _named(body, batch.pointer), strict=True):
+                if named:
+                    _attach(item, files.take(named, batch.place(item, "attached_files")), batch)
+            files.check_all_taken()
+        return batch
+
+
+class Files:
+    """The files that came with the batch *head*, for items to take. One that is taken several times counts several times."""
+
+    def __init__(self, head: Head, settings: Settings) -> None:
+        self._limit = self._left = MAX_FORM if settings.max_body is None else settings.max_body
+        self._files: dict[str, list[Part]] = {}
+        for part in head.parts or ():
+            if part.filename is not None:
+                self._files.setdefault(part.name, []).append(part)
+        self._untaken = set(self._files)
+
+    def take(self, named: Names, pointer: str) -> list[tuple[str, Part]]:
+        """The files that are *named*, each with the name of its field.
+
+        :param pointer: to where they are named.
+        :raises BadBatch: for one that is not there.
+        :raises TooLarge: when all that are taken are larger together than a batch may be.
+        """
+        taken: list[tuple[str, Part]] = []
+        for field, name in _by_field(named):
+            files = self._files.get(name)
+            if files is None:
+                raise BadBatch("No file that came with the batch has this name.", pointer)
+            self._untaken.discard(name)
+            self._left -= sum(file.size for file in files)
+            if self._left < 0:
+                raise TooLarge(self._limit, pointer)
+            taken += [(field, file) for file in files]
+        return taken
+
+    def check_all_taken(self) -> None:
+        """Has every file been taken?
+
+        :raises BadBatch: when one has not.
+        """
+        if self._untaken:
+            raise BadBatch("A file came with the batch that no request names in its 'attached_files'.")
+
+
+def _by_field(named: Names) -> Iterable[tuple[str, str]]:
+    if isinstance(named, dict):
+        return named.items()
+    names = [name.strip() for name in named.split(",")] if isinstance(named, str) else named
+    return [(name, name) for name in dict.fromkeys(names)]
+
+
+def _named(body: bytes, pointer: str) -> list[Names | None]:
+    """What each item of the batch in *body* names; the list of them stands at *pointer*."""
+    member = pointer.removeprefix("/")
+    items = bytes(read_json(_members, body)[member]) if member else body
+    try:
+        return [item.attached_files for item in read_json(_items, items)]
+    except BadBatch as error:
+        raise BadBatch(error.detail, pointer + error.pointer) from None
+
+
+def _attach(item: SubRequest, files: list[tuple[str, Part]], batch: Batch) -> None:
+    """Have *item* sent as a form in parts, with *files* and the fields that its body gives."""
+    if item.late is not None and item.late.body:
+        raise BadBatch("Beside files a body cannot refer to the answers of other requests.", batch.place(item, "body"))
+    try:
+        fields = _fields_of(item) if item.body else []
+    except BadBatch as error:
+        raise BadBatch(error.detail, batch.place(item, "body") + error.pointer) from None
+    content_type, pieces = in_parts([(name.encode(), [value.encode()]) for name, value in fields], files)
+    item.headers = [header for header in item.headers if header[0].lower() not in ("content-type", "content-length")]
+    item.headers.append(("Content-Type", content_type))
+    item.body, item.form = joined([piece for piece in pieces if isinstance(piece, bytes | Part)])
+
+
+def _fields_of(item: SubRequest) -> list[tuple[str, str]]:
+    content_type = content_type_of(item.headers) or ""
+    if kind_of(content_type) == "json":
+        members = members_of(item.body)
+        if any(value.startswith((b"{", b"[")) for _, value in members):
+            raise BadBatch("A field of a form is text, a number or a truth value.")
+        return [(name, as_text(value)) for name, value in members]
+    if content_type.partition(";")[0].strip().lower() == "application/x-www-form-urlencoded":
+        return pairs(item.body)
+    raise BadBatch("Files are sent with the fields of a form, as an object in JSON or url-encoded.")
