@@ -19,7 +19,7 @@ FLOORS = (
     {"_answer", "_bind", "_fingerprints", "_inherit", "_jsonpath", "_keys", "_log", "_plan", "_policy", "_records", "_run", "_target"}
     | {"_timing", "_vet", "dialects", "executors", "stores"},
     {"_claims", "_exchange", "tags"},
-    {"_caller", "_drive", "_guard", "_leases", "_linked", "_reply", "clients", "idempotency", "wsgi"},
+    {"_caller", "_collect", "_drive", "_guard", "_leases", "_linked", "_reply", "clients", "idempotency", "wsgi"},
     {"integrations"},
     {"demo"},
     {"cli", "__main__"},

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import Annotated, Any, Literal, TypeAlias
 
 from msgspec import Meta, Struct
@@ -19,6 +20,12 @@ Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=LONGEST)]
 Pause: TypeAlias = Annotated[float, Meta(ge=0, le=LONGEST)]
 
 DAY = 86400.0
+
+
+def cgi_name(header: str) -> str:
+    """Where an environ has *header*."""
+    name = header.upper().replace("-", "_")
+    return name if name in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{name}"
 
 
 class Dimensions(Struct, kw_only=True, frozen=True):
@@ -49,7 +56,7 @@ class Dimensions(Struct, kw_only=True, frozen=True):
             raise ConfigError("Dimensions: at least one is needed")
 
 
-class Policy(Struct, kw_only=True, frozen=True):
+class Policy(Struct, kw_only=True, frozen=True, dict=True):
     """How one kind of request is guarded. Building it checks every value.
 
     :raises ConfigError: for a value of the wrong type or out of range, and for fields that contradict each other.
@@ -96,6 +103,12 @@ class Policy(Struct, kw_only=True, frozen=True):
     drain_timeout: Pause = 5.0
     """Seconds for which an answer is read on whose client is gone."""
 
+    on_change: Literal["execute", "replay"] = "execute"
+    """What becomes of a reply with a derived key once somebody else has changed what it changed, or goes by: the next request is executed again, or
+    given it all the same. Where the key was sent by a client, the reply is never anything but what it was."""
+    expose_stale: bool = False
+    """Say ``Idempotent-Stale: true`` with a reply of which that is so?"""
+
     on_error: Literal["release", "store"] = "release"
     """What becomes of a 5xx, and of an app that raised: the next try executes again, or is told the same."""
     max_body: Annotated[int, Meta(ge=0)] | None = None
@@ -121,10 +134,15 @@ class Policy(Struct, kw_only=True, frozen=True):
             force_setattr(self, info.name, checked(info, getattr(self, info.name)))
         _check_together(self)
 
-    @property
-    def idle(self) -> bool:
-        """Are requests without a key left alone?"""
-        return not (self.required or self.derive is not None or self.lock is not None)
+    @cached_property
+    def fields(self) -> tuple[str, ...]:
+        """Where an environ has the header."""
+        return tuple(map(cgi_name, self.header))
+
+    @cached_property
+    def guards_all(self) -> bool:
+        """Are requests without a key no matter of indifference?"""
+        return self.required or self.derive is not None or self.lock is not None
 
     @property
     def kept_for(self) -> float:
@@ -215,6 +233,11 @@ def _checked(choice: Choice) -> Choice:
 
 
 def _by_method(policy: Policy) -> Choice:
+    first, *others = policy.fields
+    if not (others or policy.guards_all):
+        # The usual case, in the shortest way.
+        return lambda environ: policy if first in environ and environ["REQUEST_METHOD"] in GUARDED else None
+
     def choose(environ: dict[str, Any]) -> Policy | None:
         return policy if environ["REQUEST_METHOD"] in GUARDED else None
 
