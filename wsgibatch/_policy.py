@@ -1,7 +1,7 @@
 """How requests are guarded, and which: the policies of idempotent replies, each field declared and checked once."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal, TypeAlias
 
@@ -9,9 +9,9 @@ from msgspec import Meta, Struct
 from msgspec.structs import fields, force_setattr
 
 from ._grammar import TOKEN
-from ._lookup import nearest
+from ._lookup import named, nearest
 from .errors import ConfigError
-from .settings import Words, checked
+from .settings import Words, checked, from_text
 
 # Longer than anybody keeps a reply, and short enough for the arithmetic of every store.
 LONGEST = 10 * 365 * 86400.0
@@ -264,3 +264,48 @@ def _rule(rule: Any) -> tuple[frozenset[str], re.Pattern[str], Policy | None]:
     if not isinstance(pattern, str) or not (policy is None or isinstance(policy, Policy)):
         raise ConfigError(f"policy: {rule!r} should be (methods, path, Policy)")
     return methods, _compiled("policy", pattern), policy
+
+
+def understood(name: str, value: Any) -> Any:
+    """What a value for the field *name* means, where it is text that stands for something else.
+
+    ``package.module:name`` is a callable; dimensions are words, of which ``header:X-Tenant`` and ``cookie:tenant`` name one of several.
+
+    :raises ConfigError: for a reference that leads nowhere, and for a word that is no dimension.
+    """
+    if not isinstance(value, str):
+        return value
+    if name in ("principal", "revalidate"):
+        return named(value)
+    if name == "fingerprint" and ":" in value:
+        return named(value)
+    if name in ("derive", "lock"):
+        return _dimensions(name, value)
+    return value
+
+
+def _dimensions(field: str, text: str) -> Any:
+    words = text.replace(",", " ").split()
+    if len(words) == 1 and ":" in text and words[0].partition(":")[0] not in ("header", "cookie"):
+        return named(words[0])
+    several: dict[str, list[str]] = {"headers": [], "cookies": []}
+    known = [info.name for info in fields(Dimensions) if info.name not in several]
+    found = dict.fromkeys(known, False)
+    for word in words:
+        kind, colon, name = word.partition(":")
+        if colon and f"{kind}s" in several:
+            several[f"{kind}s"].append(name)
+        elif word in known:
+            found[word] = True
+        else:
+            raise ConfigError(f"{field}: there is no dimension {word!r} {nearest(word, known)}")
+    return Dimensions(**found, headers=tuple(several["headers"]), cookies=tuple(several["cookies"]))
+
+
+def fields_from_strings(values: Mapping[str, str]) -> dict[str, Any]:
+    """Fields of a policy from text, as an ini file has them: as :meth:`wsgibatch.Settings.from_strings` reads text, and as :func:`understood`.
+
+    :raises ConfigError: as they do.
+    """
+    by_name = {info.name: info for info in fields(Policy)}
+    return {name: understood(name, from_text(by_name[name], text) if name in by_name else text) for name, text in values.items()}
