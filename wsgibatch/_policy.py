@@ -269,7 +269,8 @@ def _rule(rule: Any) -> tuple[frozenset[str], re.Pattern[str], Policy | None]:
 def understood(name: str, value: Any) -> Any:
     """What a value for the field *name* means, where it is text that stands for something else.
 
-    ``package.module:name`` is a callable; dimensions are words, of which ``header:X-Tenant`` and ``cookie:tenant`` name one of several.
+    ``package.module:name`` is a callable; dimensions are words, of which ``header:X-Tenant`` and ``cookie:tenant`` name one of several; ``none`` is a
+    fingerprint of nothing.
 
     :raises ConfigError: for a reference that leads nowhere, and for a word that is no dimension.
     """
@@ -277,8 +278,8 @@ def understood(name: str, value: Any) -> Any:
         return value
     if name in ("principal", "revalidate"):
         return named(value)
-    if name == "fingerprint" and ":" in value:
-        return named(value)
+    if name == "fingerprint":
+        return None if value == "none" else named(value) if ":" in value else value
     if name in ("derive", "lock"):
         return _dimensions(name, value)
     return value
