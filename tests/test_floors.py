@@ -26,7 +26,7 @@ FLOORS = (
 )
 """From the ground up. On its own floor a module imports only what begins with an underscore."""
 FAMILIES = ("clients", "dialects", "executors", "integrations", "stores")
-SHARED = {"executors/futures": {"executors/threads"}, "dialects/graph": {"dialects/odata"}}
+SHARED = {"executors/futures": {"executors/threads"}, "dialects/graph": {"dialects/odata"}, "integrations/sqlalchemy": {"integrations/flask"}}
 """Members of a family that another member builds on."""
 OPTIONAL = {
     "bottle",

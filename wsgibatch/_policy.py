@@ -63,7 +63,7 @@ class Policy(Struct, kw_only=True, frozen=True, dict=True):
     """
 
     header: Words = ("Idempotency-Key",)
-    """The header that brings the key; several where clients differ, of which a request may have one."""
+    """The header that brings the key; several where clients differ, of which a request may have one. None, where keys are only derived."""
     required: bool = False
     """Is a request without a key refused?"""
     key_pattern: str | None = None
@@ -157,8 +157,8 @@ Choice: TypeAlias = Callable[[dict[str, Any]], Policy | None]
 
 
 def _check_together(policy: Policy) -> None:
-    if not policy.header:
-        raise ConfigError("header: at least one is needed")
+    if not (policy.header or policy.guards_all):
+        raise ConfigError("header: at least one is needed, where nothing is derived or locked")
     for name in (*policy.header, policy.replayed_header):
         _check_header("header" if name in policy.header else "replayed_header", name)
     if policy.key_pattern is not None:
@@ -233,9 +233,9 @@ def _checked(choice: Choice) -> Choice:
 
 
 def _by_method(policy: Policy) -> Choice:
-    first, *others = policy.fields
-    if not (others or policy.guards_all):
+    if not policy.guards_all and len(policy.fields) == 1:
         # The usual case, in the shortest way.
+        [first] = policy.fields
         return lambda environ: policy if first in environ and environ["REQUEST_METHOD"] in GUARDED else None
 
     def choose(environ: dict[str, Any]) -> Policy | None:
