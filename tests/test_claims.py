@@ -525,7 +525,7 @@ def test_the_app_may_say_otherwise_but_a_part_is_never_the_whole(status: int, to
     [("no", False, None), ("NO", False, None), ("0", False, None), ("60", True, 60.0), (" 5 ", True, 5.0), ("maybe", None, None)],
 )
 def test_a_header_may_say_whether_and_for_how_long(value: str, told: bool | None, seconds: float | None) -> None:
-    assert _records.advised([("X", "1"), ("idempotency-store", value)]) == ([("X", "1")], told, seconds)
+    assert _records.advised([("X", "1"), ("idempotency-store", value)]) == ([("X", "1")], told, seconds, (), ())
 
 
 def test_headers_of_the_connection_and_of_the_moment_are_not_kept() -> None:
@@ -559,10 +559,10 @@ def test_what_was_kept_is_what_is_given_out(headers: Headers, body: bytes, repea
     headers = [(f"X-{name}", value) for name, value in headers]
     body = body * 50 if repeated else body
 
-    record = _records.decode(_records.encode(Text("200 OK"), headers, body, False, 5.0))
+    record = _records.decode(_records.encode(Text("200 OK"), headers, body, False, 5.0, (("User:1", "ada"),)))
 
     assert record is not None
-    assert (record.status, record.headers, record.body, record.created, record.tags, record.reads) == ("200 OK", headers, body, 5.0, (), ())
+    assert (record.status, record.headers, record.body, record.created, record.signed) == ("200 OK", headers, body, 5.0, (("User:1", "ada"),))
 
 
 @given(st.binary(max_size=200))
@@ -661,7 +661,7 @@ def test_what_is_no_policy_is_refused(wrong: Any) -> None:
 
 @pytest.mark.parametrize(("method", "guarded"), [("POST", True), ("PATCH", True), ("PUT", False), ("DELETE", False), ("GET", False)])
 def test_by_default_what_is_neither_safe_nor_idempotent_is_guarded(method: str, guarded: bool) -> None:
-    assert (chosen(None, {})(environ_of(REQUEST_METHOD=method)) is not None) is guarded
+    assert (chosen(None, {})(environ_of(REQUEST_METHOD=method, HTTP_IDEMPOTENCY_KEY="k")) is not None) is guarded
 
 
 def test_of_several_rules_the_first_that_fits_stands() -> None:

@@ -4,6 +4,7 @@ import contextlib
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -111,7 +112,7 @@ def ended_demo() -> tuple[int, str, str, list[int]]:
 
 @pytest.fixture
 def blocks(ended_demo: tuple[int, str, str, list[int]]) -> dict[str, list[str]]:
-    """The lines of the demo about each dialect's items."""
+    """The lines of the demo about the items of each batch, by what it is called."""
     found = (block.splitlines() for block in ended_demo[1].split("\n\n")[1:])
     return {lines[0].partition(":")[0]: lines[1:-1] for lines in found}
 
@@ -127,7 +128,7 @@ def test_the_demo_leaves_no_process_behind(ended_demo: tuple[int, str, str, list
 
 
 def test_the_demo_shows_every_request_of_every_dialect(blocks: dict[str, list[str]]) -> None:
-    shown = {word: [tuple(line.split()[:2]) for line in lines] for word, lines in blocks.items()}
+    shown = {word: [tuple(line.split()[:2]) for line in lines] for word, lines in blocks.items() if word in speakers()}
 
     assert shown == {word: [(request.method, request.target) for request in sayable(dialect)] for word, dialect in speakers().items()}
 
@@ -140,6 +141,14 @@ def test_in_the_demo_what_is_read_after_the_write_sees_it(blocks: dict[str, list
     [newest] = [line for line in blocks["django"] if "/notes/newest" in line]
 
     assert '{"id":4,"autho' in newest
+
+
+def test_the_demo_shows_that_what_is_sent_again_is_answered_as_before(blocks: dict[str, list[str]]) -> None:
+    first, again = (lines for title, lines in blocks.items() if title.startswith("django, "))
+
+    assert ["as before: {" in line for line in first + again] == [False, False, True, False]
+    # Nothing was added by the second one.
+    assert [re.findall(r'"id":\d+', lines[1]) for lines in (first, again)] == [re.findall(r'"id":\d+', first[0])] * 2
 
 
 def test_the_demo_ends_quietly_when_nobody_reads_on() -> None:

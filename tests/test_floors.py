@@ -19,14 +19,14 @@ FLOORS = (
     {"_answer", "_bind", "_fingerprints", "_inherit", "_jsonpath", "_keys", "_log", "_plan", "_policy", "_records", "_run", "_target"}
     | {"_timing", "_vet", "dialects", "executors", "stores"},
     {"_claims", "_exchange", "tags"},
-    {"_caller", "_drive", "_guard", "_input", "_leases", "_linked", "_reply", "clients", "idempotency", "wsgi"},
+    {"_caller", "_collect", "_drive", "_guard", "_input", "_leases", "_linked", "_reply", "clients", "idempotency", "wsgi"},
     {"integrations"},
     {"demo"},
     {"cli", "__main__"},
 )
 """From the ground up. On its own floor a module imports only what begins with an underscore."""
 FAMILIES = ("clients", "dialects", "executors", "integrations", "stores")
-SHARED = {"executors/futures": {"executors/threads"}, "dialects/graph": {"dialects/odata"}}
+SHARED = {"executors/futures": {"executors/threads"}, "dialects/graph": {"dialects/odata"}, "integrations/sqlalchemy": {"integrations/flask"}}
 """Members of a family that another member builds on."""
 OPTIONAL = {
     "bottle",

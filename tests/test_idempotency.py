@@ -210,10 +210,15 @@ def test_a_request_without_a_key_gets_what_the_app_gave() -> None:
     stream = environ["wsgi.input"]
 
     def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
-        assert start_response is print
+        assert start_response("200 OK", [("X-Till", "7")]) is write
         return given
 
-    assert IdempotencyMiddleware(app)(environ, print) is given
+    def start(*arguments: Any) -> Any:
+        assert arguments == ("200 OK", [("X-Till", "7")])
+        return write
+
+    write: Callable[[bytes], None] = print
+    assert IdempotencyMiddleware(app)(environ, start) is given
     assert environ["wsgi.input"] is stream
 
 

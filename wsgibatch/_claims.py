@@ -6,7 +6,6 @@ run, is answered as it was before, has to wait, or is refused by a problem docum
 
 import re
 from collections.abc import Iterable
-from functools import lru_cache
 from http import HTTPStatus
 from math import ceil
 from typing import Any, BinaryIO, Literal, TypeAlias
@@ -16,7 +15,7 @@ from msgspec import Struct
 
 from ._fingerprints import digest, digest_of, fingerprint, path_of, text_of, whole_of
 from ._keys import read_key
-from ._policy import Dimensions, Policy
+from ._policy import Dimensions, Policy, cgi_name
 from ._records import NOT_KEPT, Record, decode
 from .model import Claim, Claimed, Fault, Headers, Held, Kept
 
@@ -64,20 +63,14 @@ Verdict: TypeAlias = Claimed | Record | Busy
 """Run it, answer it as before, or wait."""
 
 
-def cgi_name(header: str) -> str:
-    """Where an environ has *header*."""
-    name = header.upper().replace("-", "_")
-    return name if name in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{name}"
-
-
-@lru_cache(maxsize=256)
-def _fields(headers: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(map(cgi_name, headers))
-
-
-def is_keyed(environ: dict[str, Any], policy: Policy) -> bool:
-    """Has a client sent something that should be a key?"""
-    return any(name in environ for name in _fields(policy.header))
+def is_idle(environ: dict[str, Any], policy: Policy) -> bool:
+    """Is there nothing to do? No client has sent anything that should be a key, and none is wanted, made or locked."""
+    if policy.guards_all:
+        return False
+    for name in policy.fields:  # noqa: SIM110 - a loop is the quickest, and most requests have no key
+        if name in environ:
+            return False
+    return True
 
 
 def client_key(environ: dict[str, Any], policy: Policy) -> str | None:
@@ -85,7 +78,7 @@ def client_key(environ: dict[str, Any], policy: Policy) -> str | None:
 
     :raises Refused: for one that is none, several, or of another form than the policy wants; and for none where one is required.
     """
-    found = [environ[name] for name in _fields(policy.header) if name in environ]
+    found = [environ[name] for name in policy.fields if name in environ]
     if not found:
         if policy.required:
             raise Refused(Fault(400, "key-missing", f"Send the header {policy.header[0]} with a key of your own, such as a UUID."))
@@ -220,6 +213,11 @@ def judged(claim: Claim, want: Wanted, policy: Policy) -> Verdict | None:
     if record.flags & NOT_KEPT:
         raise Refused(_told(_too_large(record), want))
     return record
+
+
+def fades(want: Wanted, policy: Policy) -> bool:
+    """Does a reply end with what it goes by?"""
+    return want.kind == "derived" and policy.on_change == "execute"
 
 
 def _too_large(record: Record) -> Fault:

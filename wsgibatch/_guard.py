@@ -7,18 +7,28 @@ waits for the group's: what is rolled back has not happened.
 
 import time
 from collections.abc import Sequence
-from typing import IO
+from typing import IO, NamedTuple
 
 from msgspec import Struct
 
 from . import _records
-from ._claims import Wanted
+from ._claims import Wanted, fades
 from ._leases import Lease
 from ._log import log_unkept
 from ._policy import LONGEST, Policy
 from .model import Group, Headers
+from .tags import Collector, Marks
 
-_FAILED = ("500 Internal Server Error", [("Content-Type", "text/plain")], b"The app failed to answer this request.")
+
+class _Answer(NamedTuple):
+    """What is to be kept."""
+
+    status: str
+    headers: Headers
+    body: bytes | None
+
+
+_FAILED = _Answer("500 Internal Server Error", [("Content-Type", "text/plain")], b"The app failed to answer this request.")
 """What is kept of an app that raised, where errors are kept."""
 
 
@@ -32,17 +42,20 @@ class Claimed(Struct):
 class Guard:
     """What holds the keys of a request while it runs; the app finds it as ``environ["wsgibatch.idempotency"]``."""
 
-    def __init__(self, claimed: Sequence[Claimed], policy: Policy, limit: int, body: IO[bytes] | None) -> None:
+    def __init__(self, claimed: Sequence[Claimed], policy: Policy, limit: int, body: IO[bytes] | None, collector: Collector) -> None:
         self._claimed, self._policy, self._body = claimed, policy, body
+        self.collector = collector
+        """What the request changes, and goes by."""
         self.limit = limit
         """Bytes of an answer that are kept."""
         self.drain_timeout = policy.drain_timeout
         self._told: bool | None = None
         self._seconds: float | None = None
         self._group: Group | None = None
-        self._outcome: tuple[bytes | None, float] = None, 0.0
+        self._outcome: tuple[_Answer | None, float] = None, 0.0
         # The reply's own key stands behind a lock.
         self._own = claimed[-1]
+        self._fades = fades(self._own.want, policy)
 
     @property
     def key(self) -> str:
@@ -85,7 +98,7 @@ class Guard:
         """Have the end wait for that of *group*."""
         self._group = group
         group.on_commit(lambda: self._finish(*self._outcome))
-        group.on_rollback(lambda: self._finish(None, 0.0))
+        group.on_rollback(self._undo)
 
     def keep(self, status: str, headers: Headers, body: bytes | None, told: bool | None, seconds: float | None) -> None:
         """The answer is whole, and closed.
@@ -99,34 +112,51 @@ class Guard:
             # Its client has not asked to be told that there was an answer.
             kept = False
         ttl = self._seconds or min(seconds or self._policy.kept_for, LONGEST)
-        self._settle(self._written(status, headers, body) if kept else None, ttl)
+        self._settle(_Answer(status, headers, body) if kept else None, ttl)
 
     def failed(self) -> None:
         """The app has raised: nothing is kept, unless the policy keeps errors."""
         kept = self._policy.on_error == "store" and self._own.want.kind != "lock" and self._told is not False
-        self._settle(self._written(*_FAILED) if kept else None, self._policy.kept_for)
+        self._settle(_FAILED if kept else None, self._policy.kept_for)
 
     def abandon(self) -> None:
         """Nobody knows what became of the request: what it has claimed is left to its leases."""
         self._drop_body()
         for claimed in self._claimed:
             claimed.lease.over = True
+        if self._group is None:
+            self.collector.end()
 
-    def _written(self, status: str, headers: Headers, body: bytes | None) -> bytes | None:
+    def _settle(self, answer: _Answer | None, ttl: float) -> None:
+        self._drop_body()
+        if self._group is None:
+            self._finish(answer, ttl)
+        else:
+            self._outcome = answer, ttl
+
+    def _finish(self, answer: _Answer | None, ttl: float) -> None:
+        """What the request has changed is known before its reply is."""
+        value = None
+        if answer is not None and (self._fades or self._policy.expose_stale):
+            marks = self.collector.settle(self.owner, ttl)
+            value = None if marks.contested and self._fades else self._written(answer, marks)
+        else:
+            self.collector.end()
+            value = None if answer is None else self._written(answer, Marks())
+        self._finish_leases(value, ttl)
+
+    def _undo(self) -> None:
+        self.collector.discard()
+        self._finish_leases(None, 0.0)
+
+    def _written(self, answer: _Answer, marks: Marks) -> bytes | None:
         try:
-            return _records.encode(status, headers, body, self._policy.keep_cookies, time.time())
+            return _records.encode(*answer, self._policy.keep_cookies, time.time(), marks.signed, marks.contested)
         except (TypeError, ValueError) as error:
             log_unkept(error)
             return None
 
-    def _settle(self, value: bytes | None, ttl: float) -> None:
-        self._drop_body()
-        if self._group is None:
-            self._finish(value, ttl)
-        else:
-            self._outcome = value, ttl
-
-    def _finish(self, value: bytes | None, ttl: float) -> None:
+    def _finish_leases(self, value: bytes | None, ttl: float) -> None:
         for claimed in reversed(self._claimed):
             claimed.lease.finish(None if claimed.want.kind == "lock" else value, ttl)
 

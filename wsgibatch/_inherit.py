@@ -19,6 +19,8 @@ GROUP = "wsgibatch.group"
 """The environ key of the atomic group that an item belongs to, while it runs."""
 CLAIM = "wsgibatch.idempotency"
 """The environ key of what holds the key of a request, while it runs."""
+TOUCH, READS = "wsgibatch.touch", "wsgibatch.reads"
+"""The environ keys of what a request says what it changes, and what its answer goes by, with."""
 
 _KEPT = (
     "SERVER_NAME",
@@ -41,6 +43,9 @@ _KEPT = (
     "wsgi.errors",
     "wsgi.multithread",
     "wsgi.multiprocess",
+    # Where it is the batch that is collected, what its items say is said of it.
+    TOUCH,
+    READS,
 )
 
 URI_KEYS = ("RAW_URI", "REQUEST_URI")

@@ -1,16 +1,17 @@
 """How requests are guarded, and which: the policies of idempotent replies, each field declared and checked once."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from typing import Annotated, Any, Literal, TypeAlias
 
 from msgspec import Meta, Struct
 from msgspec.structs import fields, force_setattr
 
 from ._grammar import TOKEN
-from ._lookup import nearest
+from ._lookup import named, nearest
 from .errors import ConfigError
-from .settings import Words, checked
+from .settings import Words, checked, from_text
 
 # Longer than anybody keeps a reply, and short enough for the arithmetic of every store.
 LONGEST = 10 * 365 * 86400.0
@@ -19,6 +20,12 @@ Seconds: TypeAlias = Annotated[float, Meta(gt=0, le=LONGEST)]
 Pause: TypeAlias = Annotated[float, Meta(ge=0, le=LONGEST)]
 
 DAY = 86400.0
+
+
+def cgi_name(header: str) -> str:
+    """Where an environ has *header*."""
+    name = header.upper().replace("-", "_")
+    return name if name in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{name}"
 
 
 class Dimensions(Struct, kw_only=True, frozen=True):
@@ -49,14 +56,14 @@ class Dimensions(Struct, kw_only=True, frozen=True):
             raise ConfigError("Dimensions: at least one is needed")
 
 
-class Policy(Struct, kw_only=True, frozen=True):
+class Policy(Struct, kw_only=True, frozen=True, dict=True):
     """How one kind of request is guarded. Building it checks every value.
 
     :raises ConfigError: for a value of the wrong type or out of range, and for fields that contradict each other.
     """
 
     header: Words = ("Idempotency-Key",)
-    """The header that brings the key; several where clients differ, of which a request may have one."""
+    """The header that brings the key; several where clients differ, of which a request may have one. None, where keys are only derived."""
     required: bool = False
     """Is a request without a key refused?"""
     key_pattern: str | None = None
@@ -96,6 +103,12 @@ class Policy(Struct, kw_only=True, frozen=True):
     drain_timeout: Pause = 5.0
     """Seconds for which an answer is read on whose client is gone."""
 
+    on_change: Literal["execute", "replay"] = "execute"
+    """What becomes of a reply with a derived key once somebody else has changed what it changed, or goes by: the next request is executed again, or
+    given it all the same. Where the key was sent by a client, the reply is never anything but what it was."""
+    expose_stale: bool = False
+    """Say ``Idempotent-Stale: true`` with a reply of which that is so?"""
+
     on_error: Literal["release", "store"] = "release"
     """What becomes of a 5xx, and of an app that raised: the next try executes again, or is told the same."""
     max_body: Annotated[int, Meta(ge=0)] | None = None
@@ -121,10 +134,15 @@ class Policy(Struct, kw_only=True, frozen=True):
             force_setattr(self, info.name, checked(info, getattr(self, info.name)))
         _check_together(self)
 
-    @property
-    def idle(self) -> bool:
-        """Are requests without a key left alone?"""
-        return not (self.required or self.derive is not None or self.lock is not None)
+    @cached_property
+    def fields(self) -> tuple[str, ...]:
+        """Where an environ has the header."""
+        return tuple(map(cgi_name, self.header))
+
+    @cached_property
+    def guards_all(self) -> bool:
+        """Are requests without a key no matter of indifference?"""
+        return self.required or self.derive is not None or self.lock is not None
 
     @property
     def kept_for(self) -> float:
@@ -139,8 +157,8 @@ Choice: TypeAlias = Callable[[dict[str, Any]], Policy | None]
 
 
 def _check_together(policy: Policy) -> None:
-    if not policy.header:
-        raise ConfigError("header: at least one is needed")
+    if not (policy.header or policy.guards_all):
+        raise ConfigError("header: at least one is needed, where nothing is derived or locked")
     for name in (*policy.header, policy.replayed_header):
         _check_header("header" if name in policy.header else "replayed_header", name)
     if policy.key_pattern is not None:
@@ -215,6 +233,11 @@ def _checked(choice: Choice) -> Choice:
 
 
 def _by_method(policy: Policy) -> Choice:
+    if not policy.guards_all and len(policy.fields) == 1:
+        # The usual case, in the shortest way.
+        [first] = policy.fields
+        return lambda environ: policy if first in environ and environ["REQUEST_METHOD"] in GUARDED else None
+
     def choose(environ: dict[str, Any]) -> Policy | None:
         return policy if environ["REQUEST_METHOD"] in GUARDED else None
 
@@ -241,3 +264,49 @@ def _rule(rule: Any) -> tuple[frozenset[str], re.Pattern[str], Policy | None]:
     if not isinstance(pattern, str) or not (policy is None or isinstance(policy, Policy)):
         raise ConfigError(f"policy: {rule!r} should be (methods, path, Policy)")
     return methods, _compiled("policy", pattern), policy
+
+
+def understood(name: str, value: Any) -> Any:
+    """What a value for the field *name* means, where it is text that stands for something else.
+
+    ``package.module:name`` is a callable; dimensions are words, of which ``header:X-Tenant`` and ``cookie:tenant`` name one of several; ``none`` is a
+    fingerprint of nothing.
+
+    :raises ConfigError: for a reference that leads nowhere, and for a word that is no dimension.
+    """
+    if not isinstance(value, str):
+        return value
+    if name in ("principal", "revalidate"):
+        return named(value)
+    if name == "fingerprint":
+        return None if value == "none" else named(value) if ":" in value else value
+    if name in ("derive", "lock"):
+        return _dimensions(name, value)
+    return value
+
+
+def _dimensions(field: str, text: str) -> Any:
+    words = text.replace(",", " ").split()
+    if len(words) == 1 and ":" in text and words[0].partition(":")[0] not in ("header", "cookie"):
+        return named(words[0])
+    several: dict[str, list[str]] = {"headers": [], "cookies": []}
+    known = [info.name for info in fields(Dimensions) if info.name not in several]
+    found = dict.fromkeys(known, False)
+    for word in words:
+        kind, colon, name = word.partition(":")
+        if colon and f"{kind}s" in several:
+            several[f"{kind}s"].append(name)
+        elif word in known:
+            found[word] = True
+        else:
+            raise ConfigError(f"{field}: there is no dimension {word!r} {nearest(word, known)}")
+    return Dimensions(**found, headers=tuple(several["headers"]), cookies=tuple(several["cookies"]))
+
+
+def fields_from_strings(values: Mapping[str, str]) -> dict[str, Any]:
+    """Fields of a policy from text, as an ini file has them: as :meth:`wsgibatch.Settings.from_strings` reads text, and as :func:`understood`.
+
+    :raises ConfigError: as they do.
+    """
+    by_name = {info.name: info for info in fields(Policy)}
+    return {name: understood(name, from_text(by_name[name], text) if name in by_name else text) for name, text in values.items()}

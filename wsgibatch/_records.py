@@ -5,7 +5,7 @@ A record is an array in MessagePack with its version in front, and never a pickl
 
 import re
 import zlib
-from typing import Any
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 from msgspec import Struct
@@ -16,6 +16,8 @@ from .model import Headers
 VERSION = 1
 NOT_KEPT = 1
 """A flag: the body was too large, and only status and headers are there."""
+STALE = 2
+"""A flag: somebody else has changed what it goes by."""
 
 # What another try may well answer otherwise: who is asking, when, or how fast has been refused, and not what was asked for.
 _PASSING = frozenset({401, 407, 408, 421, 423, 425, 429})
@@ -31,8 +33,14 @@ _STATUS = re.compile(r"[1-5][0-9]{2}(?: |\Z)")
 _COMPRESSED = 1024
 """Bytes from which on a body is compressed, if that makes it smaller."""
 
-ADVICE = "idempotency-store"
-"""A header by which an app that cannot reach the environ says whether, or for how many seconds, its answer is kept."""
+_STORE, _TOUCH, _READS = "idempotency-store", "wsgibatch-touch", "wsgibatch-reads"
+ADVICE = frozenset({_STORE, _TOUCH, _READS})
+"""Headers by which an app that cannot reach the environ says whether, or for how many seconds, its answer is kept; and what the request has changed,
+and what its answer goes by, with commas between the tags."""
+
+
+Signed: TypeAlias = tuple[tuple[str, str], ...]
+"""Names of tags in a store, and by whom each is signed."""
 
 
 class Record(Struct, array_like=True):
@@ -46,10 +54,8 @@ class Record(Struct, array_like=True):
     body: bytes
     encoding: int
     """1: the body is compressed by zlib."""
-    tags: tuple[str, ...]
-    """What the request has changed."""
-    reads: tuple[tuple[str, str | None], ...]
-    """What its answer depends on, and who had changed that last."""
+    signed: Signed
+    """What it goes by, and who had signed each last: once somebody else has, it is out of date."""
     created: float
     """Seconds since 1970, by the clock of who wrote it; for people, and never what decides."""
     flags: int
@@ -89,32 +95,56 @@ def code_of(line: str) -> int:
     return int(line[:3]) if _STATUS.match(line) else 0
 
 
-def advised(headers: Headers) -> tuple[Headers, bool | None, float | None]:
-    """*headers* without what an app advises in them, then whether it wants its answer kept, and for how many seconds."""
+class Advised(NamedTuple):
+    """What an app has said in its headers."""
+
+    headers: Headers
+    """Those for its client."""
+    told: bool | None = None
+    """Does it want its answer kept?"""
+    seconds: float | None = None
+    """For how long?"""
+    touched: tuple[str, ...] = ()
+    read: tuple[str, ...] = ()
+
+
+def advised(headers: Headers) -> Advised:
+    """*headers* without what an app advises in them, and that."""
+    if not any(name.lower() in ADVICE for name, _ in headers):
+        return Advised(headers)
     kept, told, seconds = [], None, None
+    tags: dict[str, list[str]] = {_TOUCH: [], _READS: []}
     for name, value in headers:
-        if name.lower() != ADVICE:
-            kept.append((name, value))
-        elif value.strip().lower() == "no" or value.strip() == "0":
-            told = False
-        elif DIGITS.match(value.strip()):
-            told, seconds = True, float(value.strip())
-    return kept, told, seconds
+        match name.lower():
+            case "idempotency-store":
+                word = value.strip().lower()
+                if word in ("no", "0"):
+                    told = False
+                elif DIGITS.match(word):
+                    told, seconds = True, float(word)
+            case "wsgibatch-touch" | "wsgibatch-reads" as which:
+                tags[which] += [tag for word in value.split(",") if (tag := word.strip())]
+            case _:
+                kept.append((name, value))
+    return Advised(kept, told, seconds, tuple(tags[_TOUCH]), tuple(tags[_READS]))
 
 
-def encode(status: str, headers: Headers, body: bytes | None, keep_cookies: bool, created: float, tags: Any = (), reads: Any = ()) -> bytes:
+def encode(status: str, headers: Headers, body: bytes | None, keep_cookies: bool, created: float, signed: Signed = (), stale: bool = False) -> bytes:
     """What is kept of an answer; without a body, that there was one.
+
+    :param signed: what it goes by, and who had signed each last.
+    :param stale: is it out of date already?
 
     :raises TypeError: for headers that are not text.
     :raises ValueError: for text that is none.
     """
-    flags = NOT_KEPT if body is None else 0
+    flags = (NOT_KEPT if body is None else 0) | (STALE if stale else 0)
     whole, encoding = body or b"", 0
     if len(whole) > _COMPRESSED and len(smaller := zlib.compress(whole, 1)) < len(whole):
         whole, encoding = smaller, 1
     dropped = _DROPPED if keep_cookies else _DROPPED | {"set-cookie"}
     kept = [(_plain(name), _plain(value)) for name, value in headers if name.lower() not in dropped]
-    return _encoder.encode(Record(VERSION, _plain(status), kept, whole, encoding, tags, reads, created, flags))
+    return _encoder.encode(Record(VERSION, _plain(status), kept, whole, encoding, signed, created, flags))
 
 
 def _plain(text: str) -> str:
@@ -137,13 +167,15 @@ def decode(value: bytes) -> Record | None:
     return record
 
 
-def again(record: Record, marker: str, age: int | None) -> Headers:
+def again(record: Record, marker: str, age: int | None, tell_stale: bool) -> Headers:
     """The headers of a reply that is given out again.
 
     :param marker: the name of the header that says so.
     """
     headers = [(name, value) for name, value in record.headers if age is None or name.lower() != "age"]
     headers.append((marker, "true"))
+    if tell_stale and record.flags & STALE:
+        headers.append(("Idempotent-Stale", "true"))
     if age is not None:
         headers.append(("Age", str(age)))
     if record.code != 204:

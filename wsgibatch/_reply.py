@@ -40,8 +40,9 @@ class Reply:
     def of(self, app: Callable[..., Iterable[bytes]], environ: dict[str, Any]) -> Iterable[bytes]:
         """Call *app*; what is given back is for the server."""
         try:
-            self._result = app(environ, self.start_response)
-            self._pieces = iter(self._result)
+            with self._guard.collector:
+                self._result = app(environ, self.start_response)
+                self._pieces = iter(self._result)
         except BaseException as error:
             self._fail(error)
             raise
@@ -64,7 +65,9 @@ class Reply:
                 exc_info = None
         if exc_info is None and self._status is not None:
             raise AssertionError("start_response was called twice without exc_info")
-        self._headers, self._told, self._seconds = advised(headers)
+        self._headers, self._told, self._seconds, touched, read = advised(headers)
+        self._guard.collector.touch(*touched)
+        self._guard.collector.reads(*read)
         self._status = status
         if self._write is not None:
             self._write = self._server(status, self._headers, exc_info)
@@ -114,7 +117,8 @@ class Reply:
     def _pull(self) -> None:
         """The next piece of the app's, or its end."""
         try:
-            piece = next(self._pieces, None)
+            with self._guard.collector:
+                piece = next(self._pieces, None)
             if piece is not None:
                 self._note(piece)
             else:
@@ -164,7 +168,8 @@ class Reply:
         result, self._result = self._result, ()
         close = getattr(result, "close", None)
         if close is not None:
-            close()
+            with self._guard.collector:
+                close()
 
     def _start(self) -> None:
         if self._write is None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ._exchange import Endpoint
-from .demo.run import PATH, DemoError, Server, exchanged, sayable, server, speakers
+from .demo.run import PATH, DemoError, Exchange, Server, exchanged, sayable, sent_twice, server, speakers
 from .demo.show import Page, curl, page, told
 from .errors import ConfigError
 from .settings import Settings
@@ -47,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="wsgibatch", description="One HTTP request that carries many, for any WSGI app.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
 
-    about = "start a small app under gunicorn, send it a batch in each dialect and show what came back, and when"
+    about = "start a small app under gunicorn, send it a batch in each dialect and one twice, and show what came back, and when"
     demo = commands.add_parser("demo", help=about, description=about.capitalize() + ".")
     demo.add_argument("--keep", action="store_true", help="leave the app running until Ctrl-C, and print curl commands to try")
     demo.add_argument("--plain", action="store_true", help="no colours")
@@ -80,8 +80,9 @@ def _demo(keep: bool, plain: bool) -> int:
         with _ended_by(signal.SIGTERM, signal.SIGHUP), server() as running:
             shown.write([("The demo app under gunicorn: ", "dim"), (running.base, "")])
             for word, dialect in speakers().items():
-                for line in [[], *told(exchanged(running, word, dialect), shown.width, shown.glyphs)]:
-                    shown.write(line)
+                _tell(exchanged(running, word, dialect), shown)
+            for exchange in sent_twice(running, "django", speakers()["django"]):
+                _tell(exchange, shown)
             if keep:
                 _keep(running, shown)
     except KeyboardInterrupt:
@@ -91,6 +92,11 @@ def _demo(keep: bool, plain: bool) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     return 0
+
+
+def _tell(exchange: Exchange, shown: Page) -> None:
+    for line in [[], *told(exchange, shown.width, shown.glyphs)]:
+        shown.write(line)
 
 
 def _keep(running: Server, shown: Page) -> None:

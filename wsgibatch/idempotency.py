@@ -9,7 +9,7 @@ What is decided is decided in ``_claims``, which knows no store; what a running 
 import random
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from io import BytesIO
 from tempfile import SpooledTemporaryFile
 from typing import Any, BinaryIO, cast
@@ -18,18 +18,20 @@ from wsgiref.util import FileWrapper
 
 from . import _claims, model
 from ._claims import Busy, Refused, Wanted
+from ._collect import collected
 from ._grammar import DIGITS
 from ._guard import Claimed, Guard
-from ._inherit import CLAIM, GROUP
+from ._inherit import CLAIM, GROUP, READS, TOUCH
 from ._leases import Lease, leases
 from ._log import log_store
 from ._policy import Choice, Dimensions, Policy, Rule, chosen
-from ._records import Record, again
+from ._records import STALE, Record, again
 from ._reply import Reply
 from .errors import ConfigError
 from .model import Fault, Group
 from .protocols import Store
 from .stores import store_of
+from .tags import Collector, Marks, Signer, current
 
 __all__ = ("Dimensions", "Guard", "IdempotencyMiddleware", "Policy")
 
@@ -64,13 +66,14 @@ class IdempotencyMiddleware:
         self.app = app
         self._policy = chosen(policy, overrides)
         self.store: Store = store_of(store)
+        self._signer = Signer(self.store)
         self._max_body = int(getattr(self.store, "max_body", _MAX_BODY))
         self._groups: WeakKeyDictionary[Group, _Members] = WeakKeyDictionary()
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         policy = self._policy(environ)
-        if policy is None or (policy.idle and not _claims.is_keyed(environ, policy)) or environ["REQUEST_METHOD"] == "HEAD":
-            return self.app(environ, start_response)
+        if policy is None or _claims.is_idle(environ, policy) or environ["REQUEST_METHOD"] == "HEAD":
+            return collected(self.app, environ, start_response, self._signer)
         body: BinaryIO = BytesIO()
         try:
             key = _claims.client_key(environ, policy)
@@ -88,6 +91,8 @@ class IdempotencyMiddleware:
             raise
         if isinstance(found, Record):
             body.close()
+            if (batch := current.get()) is not None:
+                batch.adopt(self._signer, Marks(found.signed, bool(found.flags & STALE)))
             return _replayed(found, policy, start_response)
         return self._run(found, policy, body, environ, start_response)
 
@@ -100,12 +105,13 @@ class IdempotencyMiddleware:
     ) -> Iterable[bytes]:
         if not claimed:
             # A lock that its group has already, or a derived key that cannot be had.
-            return _Unguarded(self.app(environ, start_response), body)
-        guard = Guard(claimed, policy, self._max_body if policy.max_body is None else policy.max_body, body)
+            return collected(self.app, environ, start_response, self._signer, body)
+        collector = Collector(self._signer, current.get(), time.monotonic())
+        guard = Guard(claimed, policy, self._max_body if policy.max_body is None else policy.max_body, body, collector)
         group = environ.get(GROUP)
         if group is not None:
             guard.join(group)
-        environ[CLAIM] = guard
+        environ[CLAIM], environ[TOUCH], environ[READS] = guard, collector.touch, collector.reads
         # The server's own wrapper may hand the file to the client's socket, and nothing of it would be seen here.
         environ["wsgi.file_wrapper"] = FileWrapper
         return Reply(guard, start_response).of(self.app, environ)
@@ -159,12 +165,18 @@ class IdempotencyMiddleware:
         while True:
             try:
                 claim = self.store.begin(want.key, want.fingerprint, policy.lease, keep, on_crash)
+                verdict = _claims.judged(claim, want, policy)
+                if isinstance(verdict, Record) and isinstance(claim, model.Kept) and self._is_over(verdict, want, policy):
+                    # Another one may have found that out before, and run by now.
+                    self.store.forget(want.key, claim.value)
+                    continue
+            except Refused:
+                raise
             except Exception as error:
                 log_store("claim a key", error)
                 if want.kind == "derived":
                     return None
                 raise _claims.unavailable() from error
-            verdict = _claims.judged(claim, want, policy)
             if not isinstance(verdict, Busy):
                 return verdict
             left = until - time.monotonic()
@@ -173,6 +185,13 @@ class IdempotencyMiddleware:
             # Not all that wait for one key come back at once.
             time.sleep(min(pause * random.uniform(0.8, 1.2), left))  # noqa: S311 - chance needs no secrecy here
             pause = min(pause * 1.5, _LONGEST_PAUSE)
+
+    def _is_over(self, record: Record, want: Wanted, policy: Policy) -> bool:
+        """Is a reply out of date, and not given out for that? Where it is given out all the same, it remembers."""
+        fades = _claims.fades(want, policy)
+        if (fades or policy.expose_stale) and not self._signer.is_fresh(record.signed):
+            record.flags |= STALE
+        return fades and bool(record.flags & STALE)
 
 
 class _Members:
@@ -195,24 +214,6 @@ class _Members:
         self.replayed = replayed
 
 
-class _Unguarded:
-    """An answer that is not kept, with the copy of the request's body, which may be a file."""
-
-    def __init__(self, result: Iterable[bytes], body: BinaryIO) -> None:
-        self._result, self._body = result, body
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(self._result)
-
-    def close(self) -> None:
-        try:
-            close = getattr(self._result, "close", None)
-            if close is not None:
-                close()
-        finally:
-            self._body.close()
-
-
 def _release(claimed: list[Claimed]) -> None:
     """Give back what was claimed for a request that does not run."""
     for one in reversed(claimed):
@@ -226,7 +227,7 @@ def _check_again(policy: Policy, environ: dict[str, Any], want: Wanted) -> None:
 
 def _replayed(record: Record, policy: Policy, start_response: Callable[..., Any]) -> Iterable[bytes]:
     age = max(0, int(time.time() - record.created)) if policy.expose_age else None
-    start_response(record.status, again(record, policy.replayed_header, age))
+    start_response(record.status, again(record, policy.replayed_header, age, policy.expose_stale))
     return [record.body] if record.body else []
 
 

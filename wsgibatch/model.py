@@ -255,3 +255,11 @@ class Lost(NamedTuple):
 
 Claim: TypeAlias = Claimed | Held | Kept | Lost
 """What a store says of a key."""
+
+
+class Signature(NamedTuple):
+    """Who has signed a tag last."""
+
+    owner: str
+    age: float
+    """Seconds since."""

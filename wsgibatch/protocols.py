@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 from ._limits import Limits, Ticket
 from .errors import BatchRejected
-from .model import Answers, Batch, Claim, Done, Fault, Group, Head, Headers, SubRequest, SubResponse, Unit
+from .model import Answers, Batch, Claim, Done, Fault, Group, Head, Headers, Signature, SubRequest, SubResponse, Unit
 from .settings import Settings
 
 
@@ -189,14 +189,17 @@ class Store(Protocol):
     def finish(self, key: str, owner: str, value: bytes | None, ttl: float) -> bool:
         """Keep *value* for *ttl* seconds, or with None forget *key*; False, and nothing done, when *owner* does not hold it any more."""
 
+    def forget(self, key: str, value: bytes) -> bool:
+        """Forget *key* where *value* is what is kept under it; False, and nothing done, where anything else is known of it, or nothing."""
+
     def peek(self, key: str) -> Claim | None:
         """What is known of *key*, which is not claimed by that; None when nothing is. Never :class:`~wsgibatch.model.Claimed`."""
 
     def touch(self, tags: Sequence[str], owner: str, ttl: float) -> list[float | None]:
         """Sign each of *tags* with *owner* for *ttl* seconds; the seconds since somebody else has signed it, or None where nobody has."""
 
-    def seen(self, tags: Sequence[str]) -> list[str | None]:
-        """Who has signed each of *tags* last."""
+    def seen(self, tags: Sequence[str]) -> list[Signature | None]:
+        """Who has signed each of *tags* last; None where nobody has, or for too long."""
 
     def close(self) -> None:
         """Give back connections and the like. A call that comes later opens them again."""

@@ -152,7 +152,7 @@ class Settings(Struct, kw_only=True, frozen=True):
         """
         _check_names(values)
         by_name = {info.name: info for info in fields(cls)}
-        return cls(**{name: _from_text(by_name[name], text) for name, text in values.items()})
+        return cls(**{name: from_text(by_name[name], text) for name, text in values.items()})
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None, prefix: str = "WSGIBATCH_") -> "Settings":
@@ -234,7 +234,7 @@ def _check_together(settings: Settings) -> None:
         raise ConfigError("duration_header: names a header that durations=False leaves out")
 
 
-def _from_text(info: FieldInfo, text: str) -> Any:
+def from_text(info: FieldInfo, text: str) -> Any:
     """What *text* says, in a type that the check will take."""
     text = text.strip()
     wanted = _bare(info.type)
@@ -244,7 +244,7 @@ def _from_text(info: FieldInfo, text: str) -> Any:
         return tuple(text.replace(",", " ").split())
     if bool in wanted:
         return _truth(info.name, text)
-    if int in wanted:
+    if int in wanted or any(type(word) is int for word in wanted):
         return _number(info.name, text)
     if float in wanted:
         return _seconds(info.name, text)

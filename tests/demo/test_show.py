@@ -29,7 +29,7 @@ def exchange(**changes: object) -> Exchange:
         SubResponse(200, "OK", [("content-type", "image/png")], b"\x89PNG"),
     ]
     times = {0: (0.0, 0.1), 1: (0.0, 0.4), 2: (0.4, 0.0001), 3: (0.4, 0.1)}
-    return Exchange(**{"dialect": "django", "requests": requests, "sent": 120, "received": 340, "answers": answers, "times": times} | changes)  # type: ignore[arg-type]
+    return Exchange(**{"title": "django", "requests": requests, "sent": 120, "received": 340, "answers": answers, "times": times} | changes)  # type: ignore[arg-type]
 
 
 def plain(exchange: Exchange, width: int = 72) -> str:
@@ -96,6 +96,13 @@ def test_a_bar_is_drawn_to_half_a_cell_and_never_vanishes(time: tuple[float, flo
 
 def test_an_answer_cannot_send_commands_to_the_terminal() -> None:
     assert excerpt(SubResponse(200, "OK", [], b"\x1b[2J\r\nhi \xc3\xa9"), 40) == r"\x1b[2J\r\nhi \xe9"
+
+
+def test_an_answer_of_earlier_says_so() -> None:
+    answer = SubResponse(201, "Created", [("idempotent-replayed", "true")], b'{"id":1}')
+
+    assert excerpt(answer, 40) == 'as before: {"id":1}'
+    assert excerpt(answer, 12) == "as before..."
 
 
 def test_a_type_cannot_send_commands_to_the_terminal() -> None:

@@ -12,9 +12,12 @@ import pytest
 from paste.deploy import loadapp
 
 from tests.apps import show
-from tests.gateway import get, post
+from tests.gateway import environ_of, get, post
 from tests.servers.run import gunicorn
 from wsgibatch import BatchMiddleware, ConfigError
+from wsgibatch.idempotency import Dimensions, IdempotencyMiddleware, Policy
+from wsgibatch.stores.memory import MemoryStore
+from wsgibatch.stores.sqlite import SqliteStore
 
 BATCH = [get("/text"), get("/missing")]
 
@@ -196,3 +199,197 @@ def test_gunicorn_does_not_start_with_a_bad_ini_file_and_says_why(tmp_path: Path
 
     assert ended.returncode != 0
     assert "workers: 'four' should be a whole number" in ended.stderr
+
+
+# Idempotent replies
+
+REPLIES = """\
+[app:main]
+paste.app_factory = tests.integrations.test_paste:make_show
+filter-with = replies
+
+[filter:replies]
+use = egg:wsgibatch#idempotency
+"""
+REPLIES_FILTER_APP = """\
+[filter-app:main]
+use = egg:wsgibatch#idempotency
+next = show
+
+[app:show]
+paste.app_factory = tests.integrations.test_paste:make_show
+"""
+REPLIES_INLINE = """\
+[app:main]
+paste.app_factory = tests.integrations.test_paste:make_show
+filter-with = replies
+
+[filter:replies]
+paste.filter_app_factory = wsgibatch.integrations.paste:idempotency_filter_app_factory
+"""
+
+
+def who(environ: dict[str, Any]) -> str:
+    return "anna"
+
+
+rules = [("PUT", "/orders", Policy(required=True))]
+
+
+def policy_of(app: Any, **changes: Any) -> Policy | None:
+    found: Policy | None = app._policy(environ_of(HTTP_IDEMPOTENCY_KEY="k", **changes))
+    return found
+
+
+@pytest.mark.parametrize("text", [REPLIES, REPLIES_FILTER_APP, REPLIES_INLINE])
+def test_every_way_to_write_the_filter_of_replies_gives_an_app_that_has_them(tmp_path: Path, text: str) -> None:
+    app = load(tmp_path, text)
+
+    assert isinstance(app, IdempotencyMiddleware)
+    assert isinstance(app.store, MemoryStore)
+    assert policy_of(app) == Policy()
+
+
+def test_the_words_of_a_section_become_fields_of_a_policy(tmp_path: Path) -> None:
+    words = f"""\
+store = sqlite:///{tmp_path}/replies.db
+header = Idempotency-Key, X-Key
+derive = method, path header:X-Tenant cookie:tenant
+lock = {__name__}:who
+principal = {__name__}:who
+revalidate = {__name__}:who
+ttl = 60
+wait = 2.5
+max_body = 64 KiB
+keep_cookies = yes
+in_flight_status = 423
+on_crash = fail
+on_change = replay
+fingerprint = json
+namespace = shop
+"""
+    app = load(tmp_path, REPLIES + words)
+
+    derive = Dimensions(query=False, content_type=False, body=False, principal=False, headers=("X-Tenant",), cookies=("tenant",))
+    assert isinstance(app.store, SqliteStore)
+    assert policy_of(app) == Policy(
+        header=("Idempotency-Key", "X-Key"),
+        derive=derive,
+        lock=who,
+        principal=who,
+        revalidate=who,
+        ttl=60,
+        wait=2.5,
+        max_body=64 << 10,
+        keep_cookies=True,
+        in_flight_status=423,
+        on_crash="fail",
+        on_change="replay",
+        fingerprint="json",
+        namespace="shop",
+    )
+
+
+@pytest.mark.parametrize("word", ["none", f"{__name__}:compare"])
+def test_what_is_compared_may_be_nothing_or_what_a_callable_says(tmp_path: Path, word: str) -> None:
+    policy = policy_of(load(tmp_path, REPLIES + f"fingerprint = {word}\n"))
+
+    assert policy is not None
+    assert policy.fingerprint is (None if word == "none" else compare)
+
+
+def compare(environ: dict[str, Any], body: bytes) -> bytes:
+    return body
+
+
+def test_a_section_may_name_a_policy(tmp_path: Path) -> None:
+    app = load(tmp_path, REPLIES + f"policy = {__name__}:rules\n")
+
+    assert policy_of(app, REQUEST_METHOD="PUT", PATH_INFO="/orders") == Policy(required=True)
+    assert policy_of(app) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("stor = memory://", "a policy has no field 'stor'"),
+        ("store = memcached://", "'memcached' is none of the stores"),
+        ("wait = long", "wait: 'long' should be a number of seconds"),
+        ("in_flight_status = 404", "in_flight_status"),
+        ("on_crash = explode", "on_crash: 'explode' is none of execute, fail"),
+        ("keep_cookies = maybe", "keep_cookies: 'maybe' should be true or false"),
+        ("derive = path, moon\nttl = 5", "derive: there is no dimension 'moon'"),
+        ("derive =\nttl = 5", "Dimensions: at least one is needed"),
+        ("derive = path", "ttl: say for how long"),
+        ("principal = nowhere:who", "'nowhere:who' cannot be found"),
+        ("principal = anna", "'anna' should be written 'package.module:name'"),
+        ("fingerprint = soft", "fingerprint: 'soft' is none of raw, json, multipart"),
+        (f"policy = {__name__}:rules\nwait = 5", "wait: belongs into the policy"),
+    ],
+)
+def test_a_bad_word_of_replies_is_refused_with_a_sentence(tmp_path: Path, line: str, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        load(tmp_path, REPLIES + line + "\n")
+
+
+TILL = """\
+import os
+
+def make_app(global_conf):
+    def till(environ, start_response):
+        with open("charges", "a") as charges:
+            charges.write(f"{os.getpid()}\\n")
+        body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
+        start_response("201 Created", [("Content-Type", "text/plain"), ("X-Way", "a"), ("X-Way", "b")])
+        return [b"charged ", body]
+    return till
+"""
+
+TILL_INI = """\
+[app:main]
+paste.app_factory = till:make_app
+filter-with = replies
+
+[filter:replies]
+use = egg:wsgibatch#idempotency
+store = sqlite:///replies.db
+anonymous = shared
+wait = 5
+filter-with = batch
+
+[filter:batch]
+use = egg:wsgibatch
+"""
+
+
+def test_gunicorn_answers_again_with_the_replies_of_its_ini_file(tmp_path: Path) -> None:
+    (tmp_path / "till.py").write_text(TILL)
+    (tmp_path / "till.ini").write_text(TILL_INI)
+    order = {"method": "POST", "url": "/pay", "body": {"of": 3}}
+
+    with gunicorn("--paste", "till.ini", "--workers", "2", cwd=tmp_path) as base:
+
+        def ask(path: str, body: bytes, key: str) -> tuple[int, list[tuple[str, str]], bytes]:
+            headers = {"Content-Type": "application/json", "Idempotency-Key": key}
+            with urllib.request.urlopen(urllib.request.Request(base + path, body, headers), timeout=30) as response:
+                return response.status, response.getheaders(), response.read()
+
+        alone = [ask("/pay", b"5", "one") for _ in range(3)]
+        batches = [json.loads(ask("/batch", json.dumps([order]).encode(), "many")[2]) for _ in range(2)]
+
+    assert [(status, body) for status, _, body in alone] == [(201, b"charged 5")] * 3
+    assert [dict(headers).get("Idempotent-Replayed") for _, headers, _ in alone] == [None, "true", "true"]
+    assert [value for name, value in alone[2][1] if name == "X-Way"] == ["a", "b"]
+    assert [items[0]["headers"].get("Idempotent-Replayed") for items in batches] == [None, "true"]
+    assert len((tmp_path / "charges").read_text().splitlines()) == 2
+
+
+def test_gunicorn_does_not_start_with_bad_replies_and_says_why(tmp_path: Path) -> None:
+    (tmp_path / "till.py").write_text(TILL)
+    (tmp_path / "till.ini").write_text(TILL_INI.replace("wait = 5", "wait = for me"))
+    command = [sys.executable, "-m", "gunicorn", "--paste", "till.ini", "--bind", "127.0.0.1:0"]
+
+    ended = subprocess.run(command, check=False, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+
+    assert ended.returncode != 0
+    assert "wait: 'for me' should be a number of seconds" in ended.stderr

@@ -62,6 +62,10 @@ def dead(store: Store, key: str = "key", keep: float = LONG) -> Claimed:
     return claim
 
 
+def signers(store: Store, tags: list[str]) -> list[str | None]:
+    return [signature and signature.owner for signature in store.seen(tags)]
+
+
 def all_at_once(count: int, call: Callable[[], T]) -> list[T]:
     """What *count* threads get that call at the same moment."""
     start = threading.Barrier(count, timeout=PATIENCE)
@@ -160,14 +164,14 @@ def test_no_two_tags_are_one(store: Store) -> None:
     for name in NAMES:
         assert store.touch([name], f"owner of {name}", LONG) == [None]
 
-    assert store.seen(NAMES) == [f"owner of {name}" for name in NAMES]
+    assert signers(store, NAMES) == [f"owner of {name}" for name in NAMES]
 
 
 def test_a_tag_is_no_key(store: Store) -> None:
     store.touch(["name"], "owner", LONG)
     claimed(store, "name")
 
-    assert store.seen(["name"]) == ["owner"]
+    assert signers(store, ["name"]) == ["owner"]
 
 
 def test_a_key_whose_owner_has_died_is_lost_to_those_who_must_not_run_twice(store: Store) -> None:
@@ -374,8 +378,48 @@ def test_of_many_threads_that_finish_at_once_one_has_finished(store: Store) -> N
     assert Counter(found) == {True: 1, False: 19}
 
 
+def test_what_is_kept_can_be_forgotten_by_who_knows_it(store: Store) -> None:
+    store.finish("key", claimed(store).owner, b"answer", LONG)
+
+    assert store.forget("key", b"answer")
+    assert store.peek("key") is None
+    assert isinstance(store.begin("key", OTHER, LONG, LONG, "execute"), Claimed)
+
+
+@pytest.mark.parametrize("known", ["nothing", "another answer", "a claim", "a death"])
+def test_what_is_not_what_is_kept_is_not_forgotten(store: Store, known: str) -> None:
+    if known == "another answer":
+        store.finish("key", claimed(store).owner, b"another", LONG)
+    elif known != "nothing":
+        claimed(store, lease=SHORT if known == "a death" else LONG)
+        time.sleep(2 * SHORT)
+    before = type(store.peek("key"))
+
+    assert not store.forget("key", b"answer")
+    assert type(store.peek("key")) is before
+
+
+def test_what_was_kept_is_forgotten_once(store: Store) -> None:
+    store.finish("key", claimed(store).owner, b"answer", LONG)
+
+    found = all_at_once(20, lambda: store.forget("key", b"answer"))
+
+    assert Counter(found) == {True: 1, False: 19}
+
+
+def test_who_has_signed_is_told_with_the_time_since(store: Store) -> None:
+    store.touch(["User:1"], "ada", LONG)
+    time.sleep(2 * SHORT)
+
+    [signature] = store.seen(["User:1"])
+
+    assert signature is not None
+    assert signature.owner == "ada"
+    assert SHORT < signature.age < LONG
+
+
 def test_a_tag_that_nobody_has_signed_has_no_age(store: Store) -> None:
-    assert store.seen(["User:1"]) == [None]
+    assert signers(store, ["User:1"]) == [None]
     assert store.touch(["User:1"], "ada", LONG) == [None]
 
 
@@ -422,20 +466,20 @@ def test_tags_are_told_in_their_order(store: Store) -> None:
 
     assert [age is None for age in store.touch(["a", "b", "c", "d"], "bob", LONG)] == [True, False, True, False]
     store.touch(["c"], "ada", LONG)
-    assert store.seen(["c", "nothing", "a", "c"]) == ["ada", None, "bob", "ada"]
+    assert signers(store, ["c", "nothing", "a", "c"]) == ["ada", None, "bob", "ada"]
 
 
 def test_a_signature_is_gone_after_its_time(store: Store) -> None:
     store.touch(["User:1"], "ada", SHORT)
     time.sleep(2 * SHORT)
 
-    assert store.seen(["User:1"]) == [None]
+    assert signers(store, ["User:1"]) == [None]
     assert store.touch(["User:1"], "bob", LONG) == [None]
 
 
 def test_no_tags_have_no_signatures(store: Store) -> None:
     assert store.touch([], "ada", LONG) == []
-    assert store.seen([]) == []
+    assert signers(store, []) == []
 
 
 def test_a_store_that_was_closed_goes_on_where_it_was(store: Store) -> None:
@@ -447,7 +491,7 @@ def test_a_store_that_was_closed_goes_on_where_it_was(store: Store) -> None:
 
     assert store.finish("key", first.owner, b"answer", LONG)
     assert store.peek("key") == Kept(b"answer", REQUEST)
-    assert store.seen(["User:1"]) == ["ada"]
+    assert signers(store, ["User:1"]) == ["ada"]
 
 
 def test_a_store_that_was_never_used_can_be_closed(url: str) -> None:
@@ -551,7 +595,7 @@ def test_stores_of_one_url_are_one(shared_url: str) -> None:
     assert isinstance(other.begin("key", REQUEST, LONG, LONG, "execute"), Held)
     assert other.finish("key", claim.owner, b"answer", LONG)
     assert one.peek("key") == Kept(b"answer", REQUEST)
-    assert other.seen(["User:1"]) == ["ada"]
+    assert signers(other, ["User:1"]) == ["ada"]
     one.close()
     other.close()
 

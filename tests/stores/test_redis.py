@@ -14,7 +14,7 @@ from redis.cluster import RedisCluster
 from redis.retry import Retry
 
 from tests.servers.redis import Server, cluster, running
-from tests.stores.test_contract import LONG, NAMES, REQUEST, SHORT, claimed, dead
+from tests.stores.test_contract import LONG, NAMES, REQUEST, SHORT, claimed, dead, signers
 from wsgibatch import ConfigError
 from wsgibatch.errors import StoreError
 from wsgibatch.model import Claimed, Held, Kept, Lost
@@ -40,7 +40,8 @@ CALLS: dict[str, Callable[[RedisStore], object]] = {
     "begin": lambda store: store.begin("new", REQUEST, LONG, LONG, "execute"),
     "renew": lambda store: store.renew("key", "owner", LONG),
     "keep": lambda store: store.finish("key", "owner", b"value", LONG),
-    "forget": lambda store: store.finish("key", "owner", None, LONG),
+    "release": lambda store: store.finish("key", "owner", None, LONG),
+    "forget": lambda store: store.forget("key", b"value"),
     "touch": lambda store: store.touch(["User:1"], "ada", LONG),
     "peek": lambda store: store.peek("key"),
     "seen": lambda store: store.seen(["User:1"]),
@@ -78,7 +79,7 @@ def test_a_redis_that_ends_is_a_store_error_and_one_that_starts_again_is_used_ag
         assert store.finish("key", claim.owner, b"answer", LONG)
         assert store.peek("key") == Kept(b"answer", REQUEST)
         assert store.touch(["User:1"], "ada", LONG) == [None]
-        assert store.seen(["User:1"]) == ["ada"]
+        assert signers(store, ["User:1"]) == ["ada"]
     store.close()
 
 
@@ -296,11 +297,11 @@ def test_a_client_with_another_encoding_says_the_same(redis: Server, redis_url: 
         for name in NAMES:
             claimed(store, name)
             store.touch([name], f"owner of {name}", LONG)
-        assert store.seen(NAMES) == [f"owner of {name}" for name in NAMES]
+        assert signers(store, NAMES) == [f"owner of {name}" for name in NAMES]
 
     other = RedisStore(redis_url)
     assert all(isinstance(other.peek(name), Held) for name in NAMES)
-    assert other.seen(NAMES) == [f"owner of {name}" for name in NAMES]
+    assert signers(other, NAMES) == [f"owner of {name}" for name in NAMES]
     other.close()
 
 
@@ -330,7 +331,7 @@ def test_a_cluster_takes_all_calls(redis_program: str) -> None:
         tags = [f"User:{number}" for number in range(20)]
         assert store.touch(tags, "ada", LONG) == [None] * 20
         assert all(age is not None for age in store.touch(tags, "bob", LONG))
-        assert store.seen(tags) == ["bob"] * 20
+        assert signers(store, tags) == ["bob"] * 20
         dead(store, "lost")
         assert store.begin("lost", REQUEST, LONG, LONG, "fail") == Lost(REQUEST)
         client.close()

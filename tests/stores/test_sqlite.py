@@ -11,7 +11,7 @@ import pytest
 from webob import Request, Response
 
 from tests.executors.gate import PATIENCE
-from tests.stores.test_contract import LONG, REQUEST, claimed
+from tests.stores.test_contract import LONG, REQUEST, claimed, signers
 from wsgibatch import ConfigError
 from wsgibatch.errors import StoreError
 from wsgibatch.idempotency import IdempotencyMiddleware
@@ -36,13 +36,14 @@ CALLS: dict[str, Callable[[SqliteStore], object]] = {
     "begin": lambda store: store.begin("new", REQUEST, LONG, LONG, "execute"),
     "renew": lambda store: store.renew("key", "owner", LONG),
     "keep": lambda store: store.finish("key", "owner", b"value", LONG),
-    "forget": lambda store: store.finish("key", "owner", None, LONG),
+    "release": lambda store: store.finish("key", "owner", None, LONG),
+    "forget": lambda store: store.forget("key", b"value"),
     "touch": lambda store: store.touch(["User:1"], "ada", LONG),
     "peek": lambda store: store.peek("key"),
     "seen": lambda store: store.seen(["User:1"]),
 }
 every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
-every_writing_call = pytest.mark.parametrize("call", list(CALLS.values())[:5], ids=list(CALLS)[:5])
+every_writing_call = pytest.mark.parametrize("call", list(CALLS.values())[:6], ids=list(CALLS)[:6])
 
 
 def asked(path: Path, statement: str) -> object:
@@ -234,7 +235,7 @@ def test_a_call_that_fails_in_the_middle_leaves_no_transaction_behind(store: Sql
     with pytest.raises(UnicodeEncodeError):
         store.touch(["User:1", "\ud800"], "ada", LONG)
 
-    assert store.seen(["User:1"]) == [None]
+    assert signers(store, ["User:1"]) == [None]
     assert store.touch(["User:1"], "ada", LONG) == [None]
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
 from importlib import import_module
 from pathlib import Path
+from secrets import token_hex
 from socket import create_server
 from tempfile import TemporaryDirectory
 
@@ -40,6 +41,13 @@ _REQUESTS = (
 )
 
 
+# Of these the first is guarded by a key that is made of the batch's.
+_KEYED = (
+    ("POST", "/notes", b'{"author":"mary","text":"Add this once, however often it is sent"}'),
+    ("GET", "/notes/newest", b""),
+)
+
+
 class DemoError(WSGIBatchError):
     """The demo cannot be shown; the message says why."""
 
@@ -47,7 +55,8 @@ class DemoError(WSGIBatchError):
 class Exchange(Struct):
     """A batch as it was sent, and what came back."""
 
-    dialect: str
+    title: str
+    """The dialect, and what is special about the batch."""
     requests: list[SubRequest]
     sent: int
     """Bytes of the batch."""
@@ -156,8 +165,8 @@ def speakers() -> dict[str, Dialect]:
 def sayable(dialect: Dialect) -> list[SubRequest]:
     """The requests of the demo, without those that *dialect* has no way to say."""
     requests: list[SubRequest] = []
-    for method, target, body in _REQUESTS:
-        request = SubRequest(len(requests), method, target, [("Content-Type", "application/json")] if body else [], body)
+    for spoken in _REQUESTS:
+        request = _request(len(requests), *spoken)
         try:
             dialect.write([request])
         except ValueError:
@@ -166,18 +175,36 @@ def sayable(dialect: Dialect) -> list[SubRequest]:
     return requests
 
 
+def _request(index: int, method: str, target: str, body: bytes) -> SubRequest:
+    return SubRequest(index, method, target, [("Content-Type", "application/json")] if body else [], body)
+
+
 def exchanged(server: Server, word: str, dialect: Dialect) -> Exchange:
     """A batch in *dialect*, sent and answered.
 
     :raises DemoError: when the batch is refused, or its answer cannot be read.
     """
-    requests = sayable(dialect)
+    return _exchanged(server, word, dialect, sayable(dialect), [])
+
+
+def sent_twice(server: Server, word: str, dialect: Dialect) -> list[Exchange]:
+    """A batch with an idempotency key, and the same once more.
+
+    :raises DemoError: as :func:`exchanged`.
+    """
+    requests = [_request(index, *spoken) for index, spoken in enumerate(_KEYED)]
+    key = ("Idempotency-Key", token_hex(8))
+    titles = (f"{word}, with {key[0]} {key[1]}", f"{word}, the same once more")
+    return [_exchanged(server, title, dialect, requests, [key]) for title in titles]
+
+
+def _exchanged(server: Server, title: str, dialect: Dialect, requests: list[SubRequest], further: Headers) -> Exchange:
     headers, body = dialect.write(requests)
-    status, answer_headers, answer = server.ask("POST", PATH, headers, body)
+    status, answer_headers, answer = server.ask("POST", PATH, [*headers, *further], body)
     if status >= 400:
-        raise DemoError(f"the batch in the dialect {word} was refused with {status}: {answer.decode(errors='replace')}")
+        raise DemoError(f"the batch in the dialect {title} was refused with {status}: {answer.decode(errors='replace')}")
     try:
         answers = dialect.read(answer_headers, answer, requests)
     except ValueError as error:
-        raise DemoError(f"the answer in the dialect {word} cannot be read: {error}") from error
-    return Exchange(word, requests, len(body), len(answer), answers, read_timing(answer_headers))
+        raise DemoError(f"the answer in the dialect {title} cannot be read: {error}") from error
+    return Exchange(title, requests, len(body), len(answer), answers, read_timing(answer_headers))

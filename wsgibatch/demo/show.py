@@ -73,7 +73,7 @@ def told(exchange: Exchange, width: int, glyphs: str) -> list[Line]:
 
 
 def _headline(exchange: Exchange) -> Line:
-    return [(exchange.dialect, "bold"), (f": {len(exchange.requests)} requests, {exchange.sent} bytes sent, {exchange.received} received", "dim")]
+    return [(exchange.title, "bold"), (f": {len(exchange.requests)} requests, {exchange.sent} bytes sent, {exchange.received} received", "dim")]
 
 
 def _sum(exchange: Exchange, end: float) -> str:
@@ -103,12 +103,14 @@ def bar(time: tuple[float, float] | None, end: float, width: int, glyphs: str) -
 
 
 def excerpt(answer: SubResponse, width: int) -> str:
-    """The beginning of an answer in *width* printable characters, or what it is where it is no text."""
+    """The beginning of an answer in *width* printable characters, or what it is where it is no text; before it, whether it is one of earlier."""
     try:
         text = escaped(answer.body.decode())
     except UnicodeDecodeError:
         types = [value for name, value in answer.headers if name.lower() == "content-type"]
         text = f"{escaped(', '.join(types))}, {len(answer.body)} bytes"
+    if any(name.lower() == "idempotent-replayed" for name, _ in answer.headers):
+        text = f"as before: {text}"
     return text if len(text) <= width else text[: width - 3] + "..."
 
 

@@ -13,50 +13,43 @@ Atomic groups are transactions where :class:`atomic` says so::
     WSGIBATCH = {"atomic": "wsgibatch.integrations.django:atomic"}
 
 Where items run in processes, those run :func:`worker`, unless ``worker_app`` names another app.
+
+Requests that are sent again are answered as before where :func:`idempotent` stands in front of the project, behind a batch or without one::
+
+    application = batch(idempotent(get_wsgi_application()))
+
+    WSGIBATCH_IDEMPOTENCY = {"store": "redis://127.0.0.1/0", "wait": 5}
+
+and :func:`track` has them executed again, where they brought no key, once models have changed what their answers go by.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cache, partial
 from types import TracebackType
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
-import msgspec
 from django.apps import AppConfig
 from django.conf import settings as project
 from django.core import checks
 from django.core.wsgi import get_wsgi_application
 from django.db import connections, transaction
 from django.urls import Resolver404, resolve
-from msgspec import Struct
 
 from .._caller import WSGIApp
 from .._exchange import Endpoint
-from .._inherit import template
-from .._lookup import nearest
+from .._lookup import named, nearest
+from .._policy import chosen, understood
 from ..errors import ConfigError
+from ..idempotency import IdempotencyMiddleware
 from ..model import Group
 from ..settings import Settings
+from ..stores import store_of
 from ..wsgi import BatchMiddleware
+from ._django_settings import dict_of, translated
+from ._django_tags import track
 
-T = TypeVar("T")
-
-_THREADS = "batch_requests.concurrent.executor.ThreadBasedExecutor"
-_EXECUTORS = {_THREADS: "threads", "batch_requests.concurrent.executor.ProcessBasedExecutor": "processes"}
-
-
-class _BatchRequests(Struct, rename="upper"):
-    """The settings of django-batch-requests, with its defaults."""
-
-    max_limit: int = 20
-    execute_parallel: bool = False
-    concurrent_executor: str = _THREADS
-    num_workers: int | None = None
-    add_duration_header: bool = True
-    duration_header_name: str = "batch_requests.duration"
-    headers_to_include: list[str] = []
-    default_content_type: str = "application/json"
-    use_https: bool = False
+__all__ = ("BatchConfig", "atomic", "batch", "check", "idempotent", "track", "worker")
 
 
 def batch(app: WSGIApp, **overrides: Any) -> BatchMiddleware:
@@ -78,6 +71,20 @@ def worker(environ: dict[str, Any], start_response: Callable[..., Any]) -> Itera
 def _project() -> WSGIApp:
     # What imports this module may not be done with making the project ready.
     return get_wsgi_application()  # type: ignore[no-any-return]
+
+
+def idempotent(app: WSGIApp, **overrides: Any) -> IdempotencyMiddleware:
+    """*app* behind :class:`~wsgibatch.idempotency.IdempotencyMiddleware`, as the dict WSGIBATCH_IDEMPOTENCY in the project's settings describes it.
+
+    Its names are ``store``, ``policy`` and the fields of :class:`~wsgibatch.idempotency.Policy`, in lower or upper case; what is a callable may be
+    written ``package.module:name``, and so may a policy. Clients are told apart by Authorization and by their session, unless ``principal``,
+    ``cookies`` or ``policy`` say otherwise.
+
+    :param app: what ``get_wsgi_application()`` gives.
+    :param overrides: single names, which stand before those in the settings.
+    :raises ConfigError: for what cannot work.
+    """
+    return IdempotencyMiddleware(app, **_keeping(overrides))
 
 
 class atomic:  # noqa: N801  # What it makes is used like Django's, and it is called so in the settings.
@@ -236,7 +243,14 @@ class BatchConfig(AppConfig):  # type: ignore[misc]
 
 
 def check(app_configs: object, **kwargs: object) -> list[checks.CheckMessage]:
-    """``wsgibatch.E001``: the settings cannot work; ``wsgibatch.W001``: a batch path hides a view. What ``batch()`` is given is not seen here."""
+    """``wsgibatch.E001`` and ``E002``: the settings of batches, or of idempotent replies, cannot work; ``wsgibatch.W001``: a batch path hides a view.
+
+    What ``batch()`` and ``idempotent()`` are given is not seen here.
+    """
+    return [*_check_batches(), *_check_replies()]
+
+
+def _check_batches() -> list[checks.CheckMessage]:
     try:
         endpoint = Endpoint(Settings().replace(**_configured({})))
     except ConfigError as error:
@@ -247,6 +261,16 @@ def check(app_configs: object, **kwargs: object) -> list[checks.CheckMessage]:
         for path in sorted(path.encode("latin-1").decode() for path in endpoint.paths.exact)
         if (view := _view_at(path))
     ]
+
+
+def _check_replies() -> list[checks.CheckMessage]:
+    try:
+        made = _keeping({})
+        store_of(made.pop("store", "memory://"))
+        chosen(made.pop("policy", None), made)
+    except ConfigError as error:
+        return [checks.Error(str(error), hint="Mend WSGIBATCH_IDEMPOTENCY in the settings.", id="wsgibatch.E002")]
+    return []
 
 
 def _view_at(path: str) -> str | None:
@@ -260,14 +284,10 @@ def _view_at(path: str) -> str | None:
 
 def _configured(overrides: dict[str, Any]) -> dict[str, Any]:
     """The settings that are made, by name: *overrides* before WSGIBATCH before BATCH_REQUESTS."""
-    given = _as("WSGIBATCH", getattr(project, "WSGIBATCH", {}), dict[str, Any])
-    made = {name.lower() if name.isupper() else name: value for name, value in given.items()}
-    if len(made) < len(given):
-        raise ConfigError("WSGIBATCH: a setting is given twice, in lower and in upper case")
-    made |= overrides
+    made = dict_of("WSGIBATCH") | overrides
     if isinstance(made.get("atomic"), atomic):
         made["atomic"].check()
-    old = _translated(project.BATCH_REQUESTS) if hasattr(project, "BATCH_REQUESTS") else {}
+    old = translated(project.BATCH_REQUESTS) if hasattr(project, "BATCH_REQUESTS") else {}
     if made.get("durations") is False:
         old.pop("duration_header", None)
     made = old | made
@@ -276,38 +296,11 @@ def _configured(overrides: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
-def _as(name: str, given: object, wanted: type[T]) -> T:
-    """The dict *given*, in the type *wanted*."""
-    try:
-        return msgspec.convert(given, wanted)
-    except msgspec.ValidationError as error:
-        raise ConfigError(f"{name}: {error}") from None
-
-
-def _translated(given: object) -> dict[str, Any]:
-    """The dict of django-batch-requests, in our names.
-
-    :raises ConfigError: for what it asks for and batches do not do here.
-    """
-    old = _as("BATCH_REQUESTS", given, _BatchRequests)
-    known = [info.encode_name for info in msgspec.structs.fields(_BatchRequests)]
-    for name in _as("BATCH_REQUESTS", given, dict[str, Any]):
-        if name not in known:
-            raise ConfigError(f"BATCH_REQUESTS: there is no setting {name!r} {nearest(name, known)}")
-    for name in old.headers_to_include:
-        if name not in template({name: ""}, Settings(), False):
-            raise ConfigError(f"HEADERS_TO_INCLUDE: items do not take over {name!r} from the batch: leave it out, or name it in keep_environ")
-    if old.default_content_type != "application/json":
-        raise ConfigError("DEFAULT_CONTENT_TYPE: a body without Content-Type is application/json; another type has to stand in the item")
-    if old.use_https:
-        raise ConfigError("USE_HTTPS: items have the scheme of their batch; behind a proxy that ends TLS, set SECURE_PROXY_SSL_HEADER")
-    if old.concurrent_executor not in _EXECUTORS:
-        raise ConfigError(f"CONCURRENT_EXECUTOR: items are run by {' or '.join(_EXECUTORS)}, not by {old.concurrent_executor!r}")
-    new: dict[str, Any] = {"dialect": "django", "max_requests": old.max_limit, "durations": old.add_duration_header}
-    if old.execute_parallel:
-        new |= {"executor": _EXECUTORS[old.concurrent_executor], "order": "barrier"}
-    if old.num_workers is not None:
-        new["workers"] = old.num_workers
-    if old.add_duration_header:
-        new["duration_header"] = old.duration_header_name
-    return new
+def _keeping(overrides: dict[str, Any]) -> dict[str, Any]:
+    """What :class:`IdempotencyMiddleware` takes, by name: *overrides* before WSGIBATCH_IDEMPOTENCY."""
+    made = {name: understood(name, value) for name, value in (dict_of("WSGIBATCH_IDEMPOTENCY") | overrides).items()}
+    if isinstance(made.get("policy"), str):
+        made["policy"] = named(made["policy"])
+    if not made.keys() & {"policy", "principal", "cookies"}:
+        made["cookies"] = (project.SESSION_COOKIE_NAME,)
+    return made

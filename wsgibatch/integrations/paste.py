@@ -1,4 +1,4 @@
-"""PasteDeploy: the batch endpoint as a filter of an ini file.
+"""PasteDeploy: the batch endpoint as a filter of an ini file, and idempotent replies as another.
 
 ::
 
@@ -7,8 +7,17 @@
     executor = threads
     path = /batch, /api/batch
 
-Every name in the section is a setting, and every value is text as :meth:`wsgibatch.Settings.from_strings` reads it. What stands in ``[DEFAULT]``
+    [filter:idempotency]
+    use = egg:wsgibatch#idempotency
+    store = sqlite:////var/lib/shop/replies.db
+    wait = 5
+
+Every name in a section is a setting, and every value is text as :meth:`wsgibatch.Settings.from_strings` reads it. What stands in ``[DEFAULT]``
 belongs to all sections of the file, so it sets nothing here.
+
+The names of idempotent replies are ``store``, and either ``policy``, ``package.module:name`` of what
+:class:`~wsgibatch.idempotency.IdempotencyMiddleware` takes, or the fields of :class:`~wsgibatch.idempotency.Policy`. What is a callable there is
+written ``package.module:name``, and dimensions are words: ``derive = method path body header:X-Tenant cookie:tenant``.
 
 PasteDeploy itself is not imported: it calls these functions.
 """
@@ -16,7 +25,11 @@ PasteDeploy itself is not imported: it calls these functions.
 from collections.abc import Callable, Mapping
 
 from .._caller import WSGIApp
+from .._lookup import named
+from .._policy import chosen, fields_from_strings
+from ..idempotency import IdempotencyMiddleware
 from ..settings import Settings
+from ..stores import store_of
 from ..wsgi import BatchMiddleware
 
 
@@ -34,3 +47,20 @@ def filter_factory(global_conf: Mapping[str, str], /, **local_conf: str) -> Call
 def filter_app_factory(app: WSGIApp, global_conf: Mapping[str, str], /, **local_conf: str) -> BatchMiddleware:
     """For ``paste.filter_app_factory``: *app* behind a batch endpoint. Parameters and errors are those of :func:`filter_factory`."""
     return filter_factory(global_conf, **local_conf)(app)
+
+
+def idempotency_filter_factory(global_conf: Mapping[str, str], /, **local_conf: str) -> Callable[[WSGIApp], IdempotencyMiddleware]:
+    """``egg:wsgibatch#idempotency``, as :func:`filter_factory`: what has requests that are sent again answered as before.
+
+    :raises ConfigError: for an unknown name, with the nearest known one, and for a value that cannot work.
+    """
+    store = local_conf.pop("store", "memory://")
+    policy = named(local_conf.pop("policy").strip()) if "policy" in local_conf else None
+    choice = chosen(policy, fields_from_strings(local_conf))
+    made = store_of(store.strip())
+    return lambda app: IdempotencyMiddleware(app, made, choice)
+
+
+def idempotency_filter_app_factory(app: WSGIApp, global_conf: Mapping[str, str], /, **local_conf: str) -> IdempotencyMiddleware:
+    """For ``paste.filter_app_factory``, likewise."""
+    return idempotency_filter_factory(global_conf, **local_conf)(app)

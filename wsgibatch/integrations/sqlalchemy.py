@@ -1,4 +1,5 @@
-"""SQLAlchemy: atomic groups in one database transaction, for ``sessionmaker``, ``scoped_session`` and Flask-SQLAlchemy's ``db.session``::
+"""SQLAlchemy: atomic groups in one database transaction, and tags of what is committed. For ``sessionmaker``, ``scoped_session`` and
+Flask-SQLAlchemy's ``db.session``::
 
     Session = sessionmaker(engine)
     app = BatchMiddleware(app, atomic=join_groups(Session))
@@ -13,24 +14,33 @@ What a view writes past these sessions, with ``engine.begin()`` or a session fro
 the group, a mail say, is given to ``environ["wsgibatch.group"].on_commit``. Savepoints end in the order of a stack, so two sessions that take turns
 within one item fail. Several databases are committed one after another, not in two phases: where one fails, those before it stay committed. In SQLite
 a group is the only writer from its first query on.
+
+With ``track(Session)`` what the sessions commit is known to whoever keeps replies (:mod:`wsgibatch.tags`): a row that was added, changed or deleted
+as ``User:7``, by the name of its class (in a hierarchy, that of its base) and its primary key, of several columns ``Seat:4,B``; what an ORM-enabled
+``insert()``, ``update()`` or ``delete()`` does as ``User:*``. What was rolled back is not, even with a savepoint. Statements on tables, the methods
+``bulk_...`` and ``ON DELETE CASCADE`` go past the ORM: there a view says ``tags.touch("User:7")`` itself.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary, WeakSet
 
-from sqlalchemy import Connection, Engine, NestedTransaction, event
+from sqlalchemy import Connection, Engine, NestedTransaction, Result, event, inspect
 from sqlalchemy.exc import InvalidRequestError
-from sqlalchemy.orm import Session, scoped_session, sessionmaker
+from sqlalchemy.orm import Mapper, ORMExecuteState, Session, SessionTransaction, scoped_session, sessionmaker
 from sqlalchemy.pool import Pool
 
+from .. import tags
 from ..errors import ConfigError
 from ..model import Group
 from ..protocols import Atomic
 
-__all__ = ("current_connection", "join_groups")
+__all__ = ("current_connection", "join_groups", "track")
 
+_tracked: WeakSet[sessionmaker[Any]] = WeakSet()
 _GROUP: ContextVar["_Group | None"] = ContextVar("wsgibatch.group", default=None)
 
 
@@ -45,9 +55,7 @@ def join_groups(*factories: sessionmaker[Any] | scoped_session[Any]) -> Atomic:
     if not factories:
         raise ConfigError("join_groups: a sessionmaker or a scoped_session is wanted")
     for factory in factories:
-        maker = factory.session_factory if isinstance(factory, scoped_session) else factory
-        if not isinstance(maker, sessionmaker):
-            raise ConfigError(f"join_groups: a sessionmaker, or a scoped_session of one, is wanted, not {factory!r}")
+        maker = _maker("join_groups", factory)
         if not issubclass(maker.class_, _Joining):
             maker.class_ = type(maker.class_.__name__, (_Joining, maker.class_), {})
         # It holds for sessions that are bound to a connection. In other modes a view would roll back, or commit, more than its own.
@@ -70,6 +78,32 @@ def join_groups(*factories: sessionmaker[Any] | scoped_session[Any]) -> Atomic:
                 _GROUP.reset(token)
 
     return atomic
+
+
+def track(*factories: sessionmaker[Any] | scoped_session[Any]) -> None:
+    """Have what the sessions of *factories* commit touched, as :func:`wsgibatch.tags.touch` does. It is called once, at start; twice is as once.
+
+    In a request it is known when the request has ended, in an atomic group when that is committed, and elsewhere at once.
+
+    :raises ConfigError: for what is neither a ``sessionmaker`` nor a ``scoped_session`` of one, and for nothing at all.
+    """
+    if not factories:
+        raise ConfigError("track: a sessionmaker or a scoped_session is wanted")
+    for maker in [_maker("track", factory) for factory in factories]:
+        if maker not in _tracked:
+            # SQLAlchemy knows targets of events by their address only, so whether it has one already is not asked there.
+            _tracked.add(maker)
+            event.listen(maker, "after_flush", _collect_rows)
+            event.listen(maker, "do_orm_execute", _collect_statement)
+            event.listen(maker, "after_commit", _pass_on)
+            event.listen(maker, "after_soft_rollback", _drop)
+
+
+def _maker(caller: str, factory: Any) -> sessionmaker[Any]:
+    maker = factory.session_factory if isinstance(factory, scoped_session) else factory
+    if not isinstance(maker, sessionmaker):
+        raise ConfigError(f"{caller}: a sessionmaker, or a scoped_session of one, is wanted, not {factory!r}")
+    return maker
 
 
 def current_connection(engine: Engine) -> Connection | None:
@@ -195,3 +229,81 @@ def _set_options(connection: Connection, options: Mapping[str, Any]) -> None:
     changed = {name: options.get(name) for name in {**former, **options} if former.get(name) is not options.get(name)}
     if changed:
         connection.execution_options(**changed)
+
+
+_PENDING = "wsgibatch.tags"
+"""Where a session has the tags of what its transactions have changed, each with its own, since each may be rolled back without the others."""
+
+
+def _pending(session: Session) -> set[str]:
+    """The tags of the innermost transaction: a savepoint, where there is one."""
+    transaction = session.get_nested_transaction() or session.get_transaction()
+    found: set[str] = session.info.setdefault(_PENDING, WeakKeyDictionary()).setdefault(transaction, set())
+    return found
+
+
+def _collect_rows(session: Session, flush_context: object) -> None:
+    # New rows have their keys by now, and nothing is expired yet.
+    changed = [row for row in session.dirty if session.is_modified(row)]
+    found = {tag for rows in (session.new, changed, session.deleted) for row in rows for tag in _names(row)}
+    if found:
+        _pending(session).update(found)
+
+
+def _names(row: object) -> Iterator[str]:
+    state = inspect(row)
+    mapper: Mapper[Any] = state.mapper
+    # A row whose key is changed is two, of which the first one is no more.
+    keys = {tuple(mapper.primary_key_from_instance(row)), *([state.identity] if state.identity else [])}
+    for key in keys:
+        yield f"{_class(mapper)}:{','.join(map(str, key))}"
+
+
+def _class(mapper: Mapper[Any]) -> str:
+    return mapper.base_mapper.class_.__name__
+
+
+def _collect_statement(state: ORMExecuteState) -> Result[Any] | None:
+    if state.bind_mapper is None or not (state.is_insert or state.is_update or state.is_delete):
+        return None
+    result = state.invoke_statement()
+    # Before it is executed there may be no transaction.
+    _pending(state.session).add(f"{_class(state.bind_mapper)}:*")
+    return result
+
+
+def _pass_on(session: Session) -> None:
+    """A savepoint, or the whole transaction, is committed."""
+    pending = session.info.get(_PENDING)
+    if not pending:
+        return
+    nested = session.get_nested_transaction()
+    found = pending.pop(nested or session.get_transaction(), None)
+    if nested is not None:
+        if found:
+            pending.setdefault(_outer(nested), set()).update(found)
+        return
+    pending.clear()
+    if found:
+        _touch(found)
+
+
+def _outer(nested: SessionTransaction) -> SessionTransaction | None:
+    """What a savepoint becomes part of: the next one around it, or the whole."""
+    outer = nested.parent
+    while outer is not None and outer.parent is not None and not outer.nested:
+        outer = outer.parent
+    return outer
+
+
+def _drop(session: Session, previous: SessionTransaction) -> None:
+    session.info.get(_PENDING, {}).pop(previous, None)
+
+
+def _touch(found: Iterable[str]) -> None:
+    group = _running()
+    if tags.current.get() is None and group is not None:
+        # Nothing is committed before the group is.
+        group.on_commit(partial(tags.changed, found))
+    else:
+        tags.changed(found)

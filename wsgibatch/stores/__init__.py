@@ -7,7 +7,7 @@ from .. import _lookup
 from ..errors import ConfigError
 from ..protocols import Store
 
-_PARTS = ("begin", "renew", "finish", "peek", "touch", "seen", "close")
+_PARTS = ("begin", "renew", "finish", "forget", "peek", "touch", "seen", "close")
 
 
 def store_of(reference: Any) -> Store:

@@ -18,7 +18,7 @@ from typing import Literal, NamedTuple
 from msgspec import Struct
 
 from ..errors import ConfigError, StoreError
-from ..model import Claim, Claimed, Held, Kept, Lost
+from ..model import Claim, Claimed, Held, Kept, Lost, Signature
 from ._fork import rest_at_forks
 from ._takeover import in_the_way
 
@@ -34,7 +34,7 @@ class _Record(Struct, gc=False):
     value: bytes = b""
 
 
-class _Signature(NamedTuple):
+class _Signed(NamedTuple):
     owner: str
     signed: float
     gone: float
@@ -54,7 +54,7 @@ class MemoryStore:
         self._running: dict[str, _Record] = {}
         # Both begin with what was not used for the longest.
         self._finished: OrderedDict[str, _Record] = OrderedDict()
-        self._tags: OrderedDict[str, _Signature] = OrderedDict()
+        self._tags: OrderedDict[str, _Signed] = OrderedDict()
         self._bytes = 0
         self._fences = count(1)
         rest_at_forks(self)
@@ -109,6 +109,14 @@ class MemoryStore:
             self._bytes += len(value)
             return True
 
+    def forget(self, key: str, value: bytes) -> bool:
+        with self._lock:
+            known = self._look(key, self._clock())
+            if not isinstance(known, Kept) or known.value != value:
+                return False
+            self._forget(key)
+            return True
+
     def peek(self, key: str) -> Claim | None:
         with self._lock:
             return self._look(key, self._clock())
@@ -116,13 +124,13 @@ class MemoryStore:
     def touch(self, tags: Sequence[str], owner: str, ttl: float) -> list[float | None]:
         with self._lock:
             now = self._clock()
-            return [self._sign(tag, _Signature(owner, now, now + ttl)) for tag in tags]
+            return [self._sign(tag, _Signed(owner, now, now + ttl)) for tag in tags]
 
-    def seen(self, tags: Sequence[str]) -> list[str | None]:
+    def seen(self, tags: Sequence[str]) -> list[Signature | None]:
         with self._lock:
             now = self._clock()
             found = [self._tags.get(tag) for tag in tags]
-            return [signature.owner if signature and signature.gone > now else None for signature in found]
+            return [Signature(signed.owner, now - signed.signed) if signed and signed.gone > now else None for signed in found]
 
     def close(self) -> None:
         pass
@@ -178,7 +186,7 @@ class MemoryStore:
             if record.until <= now:
                 yield key, record
 
-    def _sign(self, tag: str, signature: _Signature) -> float | None:
+    def _sign(self, tag: str, signature: _Signed) -> float | None:
         before = self._tags.pop(tag, None)
         self._tags[tag] = signature
         if len(self._tags) > self._max_records:

@@ -14,7 +14,7 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import ConfigError, StoreError
-from ..model import Claim, Claimed, Held, Kept, Lost
+from ..model import Claim, Claimed, Held, Kept, Lost, Signature
 from ._fork import Calls
 
 if TYPE_CHECKING:
@@ -67,6 +67,11 @@ else
 end
 return 1
 """
+# value
+_FORGET = """
+if redis.call('HGET', KEYS[1], 'v') == ARGV[1] then return redis.call('DEL', KEYS[1]) end
+return 0
+"""
 # owner, ttl
 _TOUCH = f"""{_NOW}
 local before = redis.call('GET', KEYS[1])
@@ -76,6 +81,11 @@ if not before then return false end
 local signed, owner = string.match(before, '^(%d+) (.*)$')
 if owner == ARGV[1] then return false end
 return text(now - signed)
+"""
+
+_SEEN = f"""{_NOW}
+local signed, owner = string.match(redis.call('GET', KEYS[1]) or '', '^(%d+) (.*)$')
+return signed and {{owner, text(now - signed)}}
 """
 
 _PATIENCE = 5.0
@@ -132,6 +142,10 @@ class RedisStore:
         with self._answering():
             return bool(self._run(_FINISH, _record(key), owner, _micro(ttl), *(() if value is None else (value,))))
 
+    def forget(self, key: str, value: bytes) -> bool:
+        with self._answering():
+            return bool(self._run(_FORGET, _record(key), value))
+
     def peek(self, key: str) -> Claim | None:
         with self._answering():
             found = self._run(_BEGIN, _record(key), "")
@@ -140,19 +154,13 @@ class RedisStore:
     def touch(self, tags: Sequence[str], owner: str, ttl: float) -> list[float | None]:
         if not tags:
             return []
-        with self._answering(), self._client.pipeline(transaction=False) as pipeline:
-            for tag in tags:
-                # Whole, since a pipeline cannot ask again with the script; as a bare command, since redis-py knows no eval in a cluster's pipeline.
-                pipeline.execute_command("EVAL", _TOUCH, 1, _tag(tag), owner.encode(), _micro(ttl))
-            return [None if age is None else int(age) / 1e6 for age in pipeline.execute()]
+        found = self._run_each(_TOUCH, tags, owner.encode(), _micro(ttl))
+        return [None if age is None else int(age) / 1e6 for age in found]
 
-    def seen(self, tags: Sequence[str]) -> list[str | None]:
+    def seen(self, tags: Sequence[str]) -> list[Signature | None]:
         if not tags:
             return []
-        with self._answering(), self._client.pipeline(transaction=False) as pipeline:
-            for tag in tags:
-                pipeline.get(_tag(tag))
-            return [None if signed is None else signed.partition(b" ")[2].decode() for signed in pipeline.execute()]
+        return [None if signed is None else Signature(signed[0].decode(), int(signed[1]) / 1e6) for signed in self._run_each(_SEEN, tags)]
 
     def close(self) -> None:
         if self._own:
@@ -174,6 +182,13 @@ class RedisStore:
             # Redis forgets scripts when it starts; this makes it know the script again.
             return self._client.eval(script, 1, key, *arguments)
 
+    def _run_each(self, script: str, tags: Sequence[str], *arguments: str | bytes) -> Any:
+        with self._answering(), self._client.pipeline(transaction=False) as pipeline:
+            for tag in tags:
+                # Whole, since a pipeline cannot ask again with the script; as a bare command, since redis-py knows no eval in a cluster's pipeline.
+                pipeline.execute_command("EVAL", script, 1, _tag(tag), *arguments)
+            return pipeline.execute()
+
     def _look_at_policy(self) -> None:
         """Say once where Redis may throw records away, so that requests run again that should not."""
         try:
@@ -186,7 +201,7 @@ class RedisStore:
         self._policy_known = True
 
 
-_HASHES = {script: sha1(script.encode(), usedforsecurity=False).hexdigest() for script in (_BEGIN, _RENEW, _FINISH)}
+_HASHES = {script: sha1(script.encode(), usedforsecurity=False).hexdigest() for script in (_BEGIN, _RENEW, _FINISH, _FORGET)}
 
 
 def _known(found: list[bytes]) -> Claim:

@@ -18,7 +18,7 @@ from typing import Literal
 from weakref import finalize
 
 from ..errors import ConfigError, StoreError
-from ..model import Claim, Claimed, Held, Kept, Lost
+from ..model import Claim, Claimed, Held, Kept, Lost, Signature
 from ._fork import Calls
 from ._takeover import in_the_way
 
@@ -52,6 +52,7 @@ _CLAIM = "INSERT OR REPLACE INTO wsgibatch_records (key, fingerprint, owner, lea
 _RENEW = "UPDATE wsgibatch_records SET lease_end = ?, gone = ? + keep WHERE key = ? AND owner = ? AND value IS NULL AND gone > ?"
 _KEEP = "UPDATE wsgibatch_records SET value = ?, gone = ? WHERE key = ? AND owner = ? AND value IS NULL AND gone > ?"
 _FORGET = "DELETE FROM wsgibatch_records WHERE key = ? AND owner = ? AND value IS NULL AND gone > ?"
+_FORGET_KEPT = "DELETE FROM wsgibatch_records WHERE key = ? AND value = ? AND gone > ?"
 _PURGE = (
     "DELETE FROM wsgibatch_records WHERE fence IN (SELECT fence FROM wsgibatch_records WHERE gone <= ? LIMIT ?)",
     "DELETE FROM wsgibatch_tags WHERE tag IN (SELECT tag FROM wsgibatch_tags WHERE gone <= ? LIMIT ?)",
@@ -129,6 +130,10 @@ class SqliteStore:
                 return connection.execute(_FORGET, (key, owner, now)).rowcount == 1
             return connection.execute(_KEEP, (value, now + ttl, key, owner, now)).rowcount == 1
 
+    def forget(self, key: str, value: bytes) -> bool:
+        with self._connection() as connection:
+            return connection.execute(_FORGET_KEPT, (key, value, time.time())).rowcount == 1
+
     def peek(self, key: str) -> Claim | None:
         with self._connection() as connection:
             return _look(connection, key)
@@ -143,13 +148,13 @@ class SqliteStore:
             connection.execute("COMMIT")
             return ages
 
-    def seen(self, tags: Sequence[str]) -> list[str | None]:
+    def seen(self, tags: Sequence[str]) -> list[Signature | None]:
         if not tags:
             return []
         with self._connection() as connection:
             now = time.time()
             found = [connection.execute(_SIGNED, (tag, now)).fetchone() for tag in tags]
-            return [row and row[0] for row in found]
+            return [row and Signature(row[0], max(0.0, now - row[1])) for row in found]
 
     def close(self) -> None:
         _close(self._idle)
