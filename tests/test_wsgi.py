@@ -317,7 +317,6 @@ OTHER_TYPES: list[str | None] = [
     "text/plain",
     "text/plain; application/json",
     "application/x-www-form-urlencoded",
-    "multipart/form-data; boundary=x",
 ]
 OTHER_TYPES += [
     "multipart/related",
@@ -333,8 +332,10 @@ OTHER_TYPES += [
 OTHER_TYPES += ["application/json; charset=no-such-codec"]
 
 
-@pytest.mark.parametrize("content_type", OTHER_TYPES)
-@pytest.mark.parametrize("dialect", ["auto", "django"])
+@pytest.mark.parametrize(
+    ("dialect", "content_type"),
+    [("auto", "multipart/form-data; boundary=x"), *((dialect, other) for dialect in ("auto", "django") for other in OTHER_TYPES)],
+)
 def test_any_other_content_type_is_refused_unread(app: Counting, content_type: str | None, dialect: str) -> None:
     stream = Stream(BODY)
 
