@@ -71,27 +71,27 @@ def test_as_many_calls_as_may_be_can_be_left_behind_and_no_more() -> None:
 
 
 def test_a_unit_whose_answers_count_cannot_be_left_behind() -> None:
-    ticket = Ticket(unit("GET"))
+    ticket = Ticket(unit("GET"), Limits())
 
     assert ticket.claim()
     assert not ticket.leave()
 
 
 def test_a_unit_that_was_left_behind_cannot_count_any_more() -> None:
-    ticket = Ticket(unit("GET"))
+    ticket = Ticket(unit("GET"), Limits())
 
     assert ticket.leave()
     assert [ticket.claim(), ticket.proceed(), ticket.claim(), ticket.leave()] == [False] * 4
 
 
 def test_a_worker_may_ask_again_whether_its_answers_count() -> None:
-    ticket = Ticket(unit("GET"))
+    ticket = Ticket(unit("GET"), Limits())
 
     assert [ticket.claim(), ticket.claim(), ticket.proceed()] == [True] * 3
 
 
 def test_a_ticket_is_settled_once_either_of_the_two_has_done_it() -> None:
-    tickets = [Ticket(unit("GET")) for _ in range(3)]
+    tickets = [Ticket(unit("GET"), Limits()) for _ in range(3)]
 
     tickets[1].claim()
     tickets[2].leave()
@@ -100,7 +100,7 @@ def test_a_ticket_is_settled_once_either_of_the_two_has_done_it() -> None:
 
 
 def test_each_item_of_a_unit_has_its_own_time() -> None:
-    ticket = Ticket(unit("GET", "GET"))
+    ticket = Ticket(unit("GET", "GET"), Limits())
     ticket.started = LONG_AGO
 
     assert ticket.proceed()
@@ -108,24 +108,25 @@ def test_each_item_of_a_unit_has_its_own_time() -> None:
 
 
 def test_a_unit_that_nobody_looks_on_goes_no_further_than_its_moment() -> None:
-    late, early = Ticket(unit("GET"), LONG_AGO), Ticket(unit("GET"), NEVER)
+    late, early = Ticket(unit("GET"), Limits(until=LONG_AGO)), Ticket(unit("GET"), Limits(until=NEVER))
 
-    assert [late.proceed(), late.claim()] == [False, False]
-    assert [early.proceed(), early.claim()] == [True, True]
+    assert [late.commit(), late.proceed()] == [False, False]
+    assert [early.commit(), early.proceed()] == [True, True]
 
 
 def test_what_counts_stays_counted_when_its_moment_comes() -> None:
-    ticket = Ticket(unit("GET"), NEVER)
-    ticket.claim()
+    ticket = Ticket(unit("GET"), Limits(until=NEVER))
+    ticket.commit()
 
-    ticket._until = LONG_AGO
+    ticket._limits = Limits(until=LONG_AGO)
 
-    assert [ticket.claim(), ticket.proceed()] == [True, True]
+    assert ticket.claim()
+    assert not ticket.left
 
 
 def test_of_a_worker_and_a_watcher_that_come_at_the_same_moment_exactly_one_wins() -> None:
     for _ in range(500):
-        ticket = Ticket(unit("POST"))
+        ticket = Ticket(unit("POST"), Limits())
         together = threading.Barrier(2, timeout=30)
         claimed: list[bool] = []
 

@@ -12,6 +12,7 @@ from typing import Any
 from msgspec import Struct
 
 from ._grammar import DIGITS, TOKEN, VALUE
+from ._limits import Ticket
 from ._log import log_unclosed
 from .model import Fault, Headers, Kind, SubResponse
 
@@ -48,6 +49,8 @@ class Response(Struct):
 
     limit: int
     """Bytes that the body may have."""
+    ticket: Ticket | None = None
+    """Tells whether anybody still waits for it."""
     status: Any = None
     headers: Any = None
     _size: int = 0
@@ -75,6 +78,9 @@ class Response(Struct):
                 raise InvalidAnswer("the body came before start_response was called", CRASHED)
             self.headers = list(self.headers)
         self._size += len(chunk)
+        if self.ticket is not None and self.ticket.left:
+            # A thread cannot be stopped, but here it comes by.
+            raise InvalidAnswer("the rest of the body was not read any more", LATE)
         if self._size > self.limit:
             raise InvalidAnswer(f"the body has more than {self.limit} bytes", ENDLESS)
         if self._chunks is None:

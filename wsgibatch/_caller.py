@@ -51,8 +51,8 @@ class Caller:
 
     def call(self, unit: Unit, ticket: Ticket | None = None) -> Answers:
         if len(unit) == 1:
-            return (self.answer(unit[0]),)
-        return tuple(map(self.answer, unit))
+            return (self.answer(unit[0], ticket),)
+        return tuple(self.answer(item, ticket) for item in unit)
 
     def late(self, ticket: Ticket) -> Answers:
         running = monotonic() - ticket.started
@@ -75,13 +75,13 @@ class Caller:
         if not isinstance(error, Exception) and _raised_by_signal(error):
             self._app = _interrupted
 
-    def answer(self, item: SubRequest) -> SubResponse:
+    def answer(self, item: SubRequest, ticket: Ticket | None = None) -> SubResponse:
         """One item. Nothing is raised."""
         started = perf_counter()
         try:
             environ = self._environ(item)
             if self._before is None or (answer := self._asked(item, environ)) is None:
-                response = Response(self._limit)
+                response = Response(self._limit, ticket)
                 body = response.body(self._app(environ, response.start_response))
                 answer = validated(response.status, response.headers, body, item.method)
         except BaseException as error:

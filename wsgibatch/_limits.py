@@ -53,42 +53,54 @@ class Limits(Struct, frozen=True):
 class Ticket:
     """A unit on its way through the app.
 
-    :param until: where nobody looks on, when the unit is late: from then on it neither starts its next item nor counts.
+    :param limits: of its batch.
     :param worker: what runs it, as its crew knows it.
     """
 
-    __slots__ = ("_claimed", "_token", "_until", "started", "unit", "worker")
+    __slots__ = ("_claimed", "_limits", "_token", "started", "unit", "worker")
 
-    def __init__(self, unit: Unit, until: float | None = None, worker: Any = None) -> None:
-        self.unit, self.worker = unit, worker
+    def __init__(self, unit: Unit, limits: Limits, worker: Any = None) -> None:
+        self.unit, self.worker, self._limits = unit, worker, limits
         self.started = monotonic()
         """When the item that runs now was started."""
         # To take it is the test and the set in one. One of gevent's locks would let other greenlets run, even where nobody waits for it.
         self._token = [None]
         self._claimed = False
-        self._until = until
 
     @property
     def settled(self) -> bool:
         """Is it certain whether the unit is late?"""
         return not self._token
 
+    @property
+    def left(self) -> bool:
+        """Has it been left behind?"""
+        return self.settled and not self._claimed
+
+    @property
+    def late(self) -> bool:
+        """Is the item that runs now late, whether or not anybody has looked by now?"""
+        end = self._limits.end(self.started)
+        return end is not None and monotonic() >= end
+
     def claim(self) -> bool:
-        """Settle for the worker of the unit that its answers count; False when the unit has been left behind. It may ask again."""
-        self._claimed = self._claimed or (not self._expired() and self._take())
+        """Settle for the worker of the unit that its answers count; False when it has been left behind. It may ask again."""
+        self._claimed = self._claimed or self._take()
         return self._claimed
+
+    def commit(self) -> bool:
+        """The same for a group that is about to be committed; False when it is late as well."""
+        return not self.late and self.claim()
 
     def leave(self) -> bool:
         """Settle for the watcher that the unit is late; False when its answers count, or soon will."""
         return self._take()
 
     def proceed(self) -> bool:
-        """The next item of the unit starts now; False when the unit has been left behind."""
+        """The next item of the unit starts now; False when the unit is late, or has been left behind."""
+        going = not (self.late or self.left)
         self.started = monotonic()
-        return self._claimed or not (self._expired() or self.settled)
-
-    def _expired(self) -> bool:
-        return self._until is not None and monotonic() >= self._until
+        return going
 
     def _take(self) -> bool:
         try:

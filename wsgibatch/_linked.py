@@ -61,7 +61,7 @@ class LinkedCaller:
 
     def call(self, unit: Unit, ticket: Ticket | None = None) -> Answers:
         if not unit[0].group or (len(unit) == 1 and not callable(self._atomic)):
-            return (self._member(unit[0]),)
+            return (self._member(unit[0], ticket),)
         answers = self._group(unit, ticket)
         # The outcome of a group is that of all its members.
         if not all(200 <= answer.status < 300 for answer in answers):
@@ -76,7 +76,7 @@ class LinkedCaller:
     def unstarted(self, unit: Unit) -> Answers:
         return self._caller.unstarted(unit)
 
-    def _member(self, item: SubRequest) -> SubResponse:
+    def _member(self, item: SubRequest, ticket: Ticket | None) -> SubResponse:
         """One item, if it is not refused, and what it waits for has ended as it has to."""
         if item.refusal is not None:
             return item.refusal
@@ -85,7 +85,7 @@ class LinkedCaller:
             fault = self._bound(item, item.late)
         if fault is not None:
             return self._caller.in_place(fault)
-        answer = self._caller.answer(item)
+        answer = self._caller.answer(item, ticket)
         if item.late is not None:
             # It may have grown a good deal, and is not needed any more.
             item.body, item.form = b"", None
@@ -139,7 +139,7 @@ class LinkedCaller:
         for item in unit:
             if ticket is not None and not ticket.proceed():
                 return (*answers, *self._caller.unstarted(unit[len(answers) :]))
-            answers.append(self._member(item))
+            answers.append(self._member(item, ticket))
             if answers[-1].status >= self._fails_from:
                 break
         fault = self._because(unit[len(answers) - 1], "group-stopped", "Not run")
@@ -155,9 +155,9 @@ class LinkedCaller:
                 group, stage = _checked(entered), "run"
                 for item in unit:
                     _go_on(ticket is None or ticket.proceed())
-                    self._in_transaction(item, group, answers)
+                    self._in_transaction(item, group, answers, ticket)
                 # From here on it is too late to be late.
-                _go_on(ticket is None or ticket.claim())
+                _go_on(ticket is None or ticket.commit())
                 stage = "commit"
             # One that swallows the exception of a member has left the loop too early to get here with "commit".
             stage = "end" if stage == "commit" else stage
@@ -173,7 +173,7 @@ class LinkedCaller:
         match stage:
             case "end":
                 return tuple(answers)
-            case "run" if ticket is not None and not ticket.claim():
+            case "run" if ticket is not None and (ticket.late or ticket.left):
                 return self._caller.late(ticket)
             case "run":
                 culprit = answers[-1] if answers[-1].status >= self._fails_from else self._caller.in_place(_FAILED)
@@ -182,12 +182,12 @@ class LinkedCaller:
                 fault = _FAILED if stage == "begin" else _UNCOMMITTED
                 return tuple(self._undone(unit, answers, fault))
 
-    def _in_transaction(self, item: SubRequest, group: Group, answers: list[SubResponse]) -> None:
+    def _in_transaction(self, item: SubRequest, group: Group, answers: list[SubResponse], ticket: Ticket | None) -> None:
         """One member: its answer is added to *answers*, and what it did is on the way to be undone where it failed."""
         answers.append(self._caller.in_place(_FAILED))
         item.fields = {**item.fields, **group.environ, GROUP: group}
         with group.item():
-            answers[-1] = self._member(item)
+            answers[-1] = self._member(item, ticket)
             if answers[-1].status < self._fails_from and group.broken():
                 log_broken(item, answers[-1])
                 answers[-1] = _instead(answers[-1], self._caller.in_place(_BROKEN))

@@ -15,7 +15,7 @@ from tests.executors.members import HERE
 from tests.executors.test_contract import NO_LIMITS, Calling, answer_of, meet, units_of
 from tests.gateway import get, post
 from wsgibatch import BatchMiddleware, Group, Settings
-from wsgibatch._limits import Ticket
+from wsgibatch._limits import Limits, Ticket
 from wsgibatch.executors.gevent import GeventExecutor
 from wsgibatch.model import Answers, Unit
 
@@ -39,7 +39,7 @@ def test_the_executor_is_among_those_that_all_tests_are_put_to_here() -> None:
 
 def test_settling_whether_a_unit_is_late_lets_nobody_else_run() -> None:
     ran: list[str] = []
-    ticket = Ticket(units_of(1)[0])
+    ticket = Ticket(units_of(1)[0], Limits())
     other = gevent.spawn(ran.append, "other")
 
     assert (ticket.leave(), ticket.claim(), ticket.leave(), ticket.proceed()) == (True, False, False, False)

@@ -486,10 +486,10 @@ def test_what_waits_for_a_thread_gets_one_when_a_call_is_left_behind() -> None:
     crew.start(lambda: meet(release))
     crew.start(ran.set)
 
-    crew.leave(Ticket(units_of(1)[0]), stop=True)
+    crew.leave(Ticket(units_of(1)[0], Limits()), stop=True)
 
     meet(ran)
-    crew.back(Ticket(units_of(1)[0]))
+    crew.back(Ticket(units_of(1)[0], Limits()))
     release.set()
     crew.close()
 
@@ -506,10 +506,10 @@ def test_leaving_a_call_behind_never_fails_and_forgets_nobody_who_waits(monkeypa
 
     with monkeypatch.context() as patch:
         patch.setattr(threading, "Thread", NoThread)
-        crew.leave(Ticket(units_of(1)[0]), stop=True)
+        crew.leave(Ticket(units_of(1)[0], Limits()), stop=True)
 
     assert crew.left == 1
-    crew.back(Ticket(units_of(1)[0]))
+    crew.back(Ticket(units_of(1)[0], Limits()))
     release.set()
     meet(ran)
     crew.close()

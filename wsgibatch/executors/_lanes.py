@@ -162,7 +162,7 @@ class WatchedLane(_Lane):
             done = self._late() + self._unstarted()
             if not done and self._stranded and (unit := self._next()) is not None:
                 # Rather than not at all, one runs here, where nobody can leave it behind.
-                done.append((unit, self._run(unit, Ticket(unit, self._limits.until))))
+                done.append((unit, self._run(unit, Ticket(unit, self._limits))))
             try:
                 if not done:
                     done += _opened(self._done.get(timeout=self._patience()))
@@ -234,7 +234,7 @@ class WatchedLane(_Lane):
                     return
                 continue
             self._recruit()
-            ticket = Ticket(unit, worker=self._crew.worker())
+            ticket = Ticket(unit, self._limits, self._crew.worker())
             self._running[unit[0].index] = ticket, places
             done: list[Done] | BaseException
             try:

@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable
 from io import BufferedReader, BufferedWriter
 from time import monotonic
@@ -38,6 +39,8 @@ class Workers:
         self._idle: list[Worker] = []
         self._all: set[Worker] = set()
         self._starting = 0
+        self._queue: deque[object] = deque()
+        """Who waits for a worker, so that nobody who comes back for another passes them by."""
         self._closed = False
         self._over = threading.Event()
         weakref.finalize(self, _finish, self._all, self._over, os.getpid())
@@ -79,17 +82,9 @@ class Workers:
     def _take(self, until: float | None) -> "tuple[Worker, bool]":
         """A worker, and whether it is a new one."""
         with self._changed:
-            while not self._idle and len(self._all) + self._starting >= self._most():
-                left = None if until is None else until - monotonic()
-                if left is not None and left <= 0:
-                    raise TooLate
-                self._changed.wait(left)
+            self._await_turn(until)
             if self._over.is_set():
                 raise NotSent("this process ends")
-            if until is not None and monotonic() >= until:
-                # Another one may have been woken in its stead.
-                self._changed.notify()
-                raise TooLate
             if self._idle:
                 return self._idle.pop(), False
             self._starting += 1
@@ -102,10 +97,26 @@ class Workers:
             with self._changed:
                 self._starting -= 1
                 if worker is None:
-                    self._changed.notify()
+                    self._changed.notify_all()
                 else:
                     self._all.add(worker)
         return worker, True
+
+    def _await_turn(self, until: float | None) -> None:
+        """Wait until there is a worker, or may be another, and nobody else has waited longer for it.
+
+        :raises TooLate: when time is up before that.
+        """
+        turn = object()
+        self._queue.append(turn)
+        try:
+            while self._queue[0] is not turn or not (self._idle or len(self._all) + self._starting < self._most()):
+                self._changed.wait(None if until is None else max(0.0, until - monotonic()))
+                if until is not None and monotonic() >= until:
+                    raise TooLate
+        finally:
+            self._queue.remove(turn)
+            self._changed.notify_all()
 
     def _give_back(self, worker: "Worker") -> None:
         with self._changed:
@@ -114,16 +125,17 @@ class Workers:
                 self._idle.append(worker)
             else:
                 self._all.discard(worker)
-            self._changed.notify()
+            self._changed.notify_all()
         if not wanted:
-            _end([worker])
+            # It may take its time, for which nobody has to wait.
+            threading.Thread(target=_end, args=([worker],), name="wsgibatch", daemon=True).start()
 
     def _drop(self, worker: "Worker") -> None:
         """Let go of a worker that is dead, or of which nobody knows what it is at."""
         worker.end()
         with self._changed:
             self._all.discard(worker)
-            self._changed.notify()
+            self._changed.notify_all()
 
 
 class Worker:
@@ -179,7 +191,8 @@ class Worker:
         """Leave it to another process, of which the present one is a fork."""
         # What was about to be written then is written by that one.
         self._tasks.raw.close()
-        self._outcomes.close()
+        # Its lock may be held by a thread that the fork does not have.
+        self._outcomes.raw.close()
         self._process.returncode = 0
 
     def _wait(self) -> None:

@@ -8,7 +8,7 @@ from ..errors import ConfigError
 from ..settings import Settings
 from ._lanes import CrewExecutor
 from ._pool import ThreadCrew
-from ._remote import Outcome, RemoteApp, Task
+from ._remote import NotSent, Outcome, RemoteApp, Task
 from ._workers import Workers
 
 
@@ -22,7 +22,10 @@ class ProcessesExecutor(CrewExecutor["ProcessCrew"]):
         self.app = RemoteApp(settings.worker_app, self._run, settings.max_response)
 
     def _run(self, task: Task, until: float | None) -> Outcome:
-        return self.crews.get().workers.run(task, until)
+        crew = self.crews.made()
+        if crew is None:
+            raise NotSent("the executor was closed meanwhile")
+        return crew.workers.run(task, until)
 
 
 class ProcessCrew(ThreadCrew):

@@ -61,4 +61,4 @@ class SteppingLane(SequentialLane):
             self._waiting.clear()
             return [(unit, self._work.unstarted(unit)) for unit in units]
         unit = self._waiting.popleft()
-        return [(unit, self._work.call(unit, Ticket(unit, self._limits.until)))]
+        return [(unit, self._work.call(unit, Ticket(unit, self._limits)))]
