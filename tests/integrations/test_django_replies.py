@@ -352,5 +352,6 @@ def test_a_project_under_gunicorn_answers_what_is_sent_again_as_before(environme
         first, again = (session.post(f"{base}/notes", b"once", headers=headers, timeout=30) for _ in range(2))
         other = session.post(f"{base}/notes", b"once", headers={**headers, "Cookie": f"csrftoken={token}; sessionid=bob"}, timeout=30)
 
-    assert (first.status_code, again.status_code, again.headers["Idempotent-Replayed"], again.json()) == (201, 201, "true", first.json())
+    assert (first.status_code, first.headers.get("Idempotent-Replayed")) == (201, None), first.text
+    assert (again.status_code, again.headers.get("Idempotent-Replayed"), again.content) == (201, "true", first.content), again.text
     assert "Idempotent-Replayed" not in other.headers
