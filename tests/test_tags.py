@@ -405,6 +405,16 @@ def test_what_an_app_that_raises_has_changed_is_said(store: Failing, method: str
     assert signed(store)
 
 
+def test_what_a_request_has_changed_whose_answer_nobody_waits_for_is_said(store: Failing) -> None:
+    app = IdempotencyMiddleware(of_body(say, say, say), store, [("PUT", ".*", Policy(derive=Dimensions(), ttl=600, drain_timeout=0, max_body=0))])
+    answer: Any = app(environ_of(REQUEST_METHOD="PUT", HTTP_AUTHORIZATION="anna"), lambda *arguments: print)
+    next(answer)
+
+    answer.close()
+
+    assert signed(store)
+
+
 def test_what_is_refused_in_the_end_has_changed_something_all_the_same(store: Failing, clock: Clock) -> None:
     site = Site(first=goes_by("User:1"), change=touches("User:1"))
     app = guarded(site, store)
@@ -664,10 +674,11 @@ class Transaction:
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE"])
-def test_what_a_group_has_changed_is_said_once_it_is_committed(store: Failing, method: str) -> None:
+@pytest.mark.parametrize("site", [Site(put=touches("User:1")), of_body(say, say), of_body(str, close=say)])
+def test_what_a_group_has_changed_is_said_once_it_is_committed(store: Failing, method: str, site: Any) -> None:
     atomic = Transaction(store)
 
-    batch(Site(put=touches("User:1")), store, *(item(number, f"/put?{number}", group="g", method=method) for number in range(2)), atomic=atomic)
+    batch(site, store, *(item(number, f"/put?{number}", group="g", method=method) for number in range(2)), atomic=atomic)
 
     assert (atomic.signed_before_commit, signed(store)) == (False, True)
 

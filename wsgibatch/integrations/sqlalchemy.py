@@ -96,7 +96,6 @@ def track(*factories: sessionmaker[Any] | scoped_session[Any]) -> None:
             event.listen(maker, "after_flush", _collect_rows)
             event.listen(maker, "do_orm_execute", _collect_statement)
             event.listen(maker, "after_commit", _pass_on)
-            event.listen(maker, "after_soft_rollback", _drop)
 
 
 def _maker(caller: str, factory: Any) -> sessionmaker[Any]:
@@ -232,7 +231,7 @@ def _set_options(connection: Connection, options: Mapping[str, Any]) -> None:
 
 
 _PENDING = "wsgibatch.tags"
-"""Where a session has the tags of what its transactions have changed, each with its own, since each may be rolled back without the others."""
+"""Where a session has the tags of what its transactions have changed, each with its own: one that is rolled back is never heard of again."""
 
 
 def _pending(session: Session) -> set[str]:
@@ -294,10 +293,6 @@ def _outer(nested: SessionTransaction) -> SessionTransaction | None:
     while outer is not None and outer.parent is not None and not outer.nested:
         outer = outer.parent
     return outer
-
-
-def _drop(session: Session, previous: SessionTransaction) -> None:
-    session.info.get(_PENDING, {}).pop(previous, None)
 
 
 def _touch(found: Iterable[str]) -> None:
