@@ -209,6 +209,25 @@ def test_a_late_answer_is_closed_in_the_thread_that_called_the_app_and_told_to_n
         assert [item["body"] for item in post(middleware, [get("/b"), get("/c")]).items] == ["/b", "/c"]
 
 
+def test_a_late_answer_without_an_end_is_closed_at_its_next_piece() -> None:
+    closed = threading.Event()
+
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        try:
+            while True:
+                yield b"more"
+        finally:
+            closed.set()
+
+    with serving(app, timeout=TIMEOUT, max_response=1 << 40) as middleware:
+        answer = post(middleware, [get("/endless")])
+
+        assert answer.codes == ["timed-out"]
+        assert closed.wait(timeout=30)
+        eventually(lambda: left(middleware) == 0)
+
+
 @pytest.mark.parametrize(
     ("settings", "most"),
     [
