@@ -9,10 +9,10 @@ APIs and of Azure Storage; and what the client libraries send.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby
-from typing import Literal, Self
+from typing import Literal, NamedTuple, Self, TypeAlias
 from uuid import uuid4
 
 from msgspec import field
@@ -21,7 +21,7 @@ from .._timing import BATCH_DURATION, seconds
 from .._vet import answer_in_place
 from ..errors import BatchRejected
 from ..model import Answers, Batch, Done, Fault, Head, Headers, SubRequest, SubResponse, Unit
-from ..protocols import Encoder, Shape
+from ..protocols import Encoder, Shape, Unanswered
 from ..settings import Settings
 from ._http import request_bytes, response_head, response_of
 from ._json import JSON, encode
@@ -111,7 +111,13 @@ class MultipartDialect:
             found = list(_answered(body, content_type, len(requests)))
         except BatchRejected as error:
             raise ValueError(error.detail) from None
-        return list(_matched(found, requests))
+        named = _named(found, requests)
+        if named is None:
+            return list(_matched(found, requests))
+        answers = [answer for answer in named if answer is not None]
+        if len(answers) < len(named):
+            raise Unanswered(named)
+        return answers
 
 
 _VERSION = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?(?:;[ -~]{0,80})?\Z")
@@ -215,23 +221,54 @@ def _request_part(boundary: str, request: SubRequest) -> bytes:
     return _part(boundary, _PLAIN_HEAD + content_id, request_bytes(request.method, request.target, request.headers, request.body))
 
 
-Part = SubResponse | list[SubResponse]
+class _Leaf(NamedTuple):
+    name: str
+    """The id of the request that it answers, empty where none is told."""
+    answer: SubResponse
 
 
-def _answered(body: bytes, content_type: str, limit: int) -> Iterator[Part]:
+_Part: TypeAlias = _Leaf | list[_Leaf]
+
+
+def _answered(body: bytes, content_type: str, limit: int) -> Iterator[_Part]:
     """The answers in *body*, those to a changeset as a list."""
     for start, end in split(body, boundary_of(content_type), limit):
         fields, content = part_of(body, start, end)
         inner = fields.get("content-type", "")
         if inner[:10].lower() == "multipart/":
-            spans = ((part_of(body, first, last)[1], last) for first, last in split(body, boundary_of(inner), limit, content, end))
-            yield [SubResponse(*response_of(body, first, last)) for first, last in spans]
+            yield [_leaf(body, *part_of(body, first, last), last) for first, last in split(body, boundary_of(inner), limit, content, end)]
         else:
-            yield SubResponse(*response_of(body, content, end))
+            yield _leaf(body, fields, content, end)
 
 
-def _matched(found: list[Part], requests: Sequence[SubRequest]) -> Iterator[SubResponse]:
-    """An answer for each of *requests*: the one answer to a changeset that failed is that of all its members.
+def _leaf(body: bytes, fields: Mapping[str, str], start: int, end: int) -> _Leaf:
+    status, reason, told, content = response_of(body, start, end)
+    name, duration, headers = fields.get("content-id", ""), 0.0, []
+    for header, value in told:
+        if header == BATCH_DURATION and _SECONDS.match(value):
+            duration = float(value)
+        elif header.lower() == "content-id":
+            # Some servers write it there, and no app does.
+            name = name or value
+        else:
+            headers.append((header, value))
+    return _Leaf(name.removeprefix("<").removesuffix(">").removeprefix("response-"), SubResponse(status, reason, headers, content, duration=duration))
+
+
+_SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?\Z")
+
+
+def _named(found: list[_Part], requests: Sequence[SubRequest]) -> list[SubResponse | None] | None:
+    """The answers by the ids of their requests, where all of both have one; None where they do not."""
+    leaves = {part.name: part.answer for part in found if isinstance(part, _Leaf)}
+    ids = ["" if request.group or request.id is None else str(request.id) for request in requests]
+    if "" in ids or len(leaves) < len(found) or not leaves.keys() <= set(ids):
+        return None
+    return [leaves.get(name) for name in ids]
+
+
+def _matched(found: list[_Part], requests: Sequence[SubRequest]) -> Iterator[SubResponse]:
+    """An answer for each of *requests*, by their order: the one answer to a changeset that failed is that of all its members.
 
     :raises ValueError: when there are more or fewer.
     """
@@ -241,9 +278,10 @@ def _matched(found: list[Part], requests: Sequence[SubRequest]) -> Iterator[SubR
         count = len(list(members))
         for _ in range(1 if group else count):
             part = left.pop() if left else []
-            answers = part if isinstance(part, list) else [part]
-            if len(answers) not in (1, count if group else 1):
-                raise ValueError(f"{len(found)} answers to {len(requests)} requests, of which {len(answers)} to a group of {count}")
+            leaves = part if isinstance(part, list) else [part]
+            if len(leaves) not in (1, count if group else 1):
+                raise ValueError(f"{len(found)} answers to {len(requests)} requests, of which {len(leaves)} to a group of {count}")
+            answers = [leaf.answer for leaf in leaves]
             yield from answers * count if group and len(answers) == 1 else answers
     if left:
         raise ValueError(f"{len(found)} answers to {len(requests)} requests")
