@@ -175,6 +175,10 @@ class BatchFailed(ClientError):
         self.document = document
         self.headers = headers
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # For copies, one for each who waits for the batch.
+        return type(self), (str(self), self.status, self.document, self.headers), vars(self)
+
 
 class MissingResponse(ClientError, ValueError):
     """A batch was sent, and among the answers there is none to this request. It may have run.

@@ -64,7 +64,7 @@ class Sender:
         self._most_bytes: int | None = None
         # The servers of Flask-Batch hand nothing of a batch's head down to its parts, so there a part says all for itself.
         self._repeats = isinstance(dialect, MultipartDialect)
-        self._says_dependencies = self._can_say([SubRequest(0, "GET", "/", []), SubRequest(1, "GET", "/", [], after=(Edge(0),))])
+        self._says_dependencies = self._can_write([SubRequest(0, "GET", "/", []), SubRequest(1, "GET", "/", [], after=(Edge(0),))])
 
     def send(self, calls: Sequence[Call]) -> Flow:
         """Have all of *calls* answered, in their order.
@@ -91,22 +91,23 @@ class Sender:
     def _next(self, left: deque[Call], most: int) -> list[Call]:
         """The calls from the front of *left* that can travel together, one at least."""
         part = [left.popleft()]
-        if part[0].alone or not self._sayable(part[0]):
+        if not self.can_say(part[0]):
             part[0].alone = True
             return part
         while left and len(part) < most:
             call = left[0]
             here = [earlier for earlier in call.after if earlier.settled is None]
             unmet = any(earlier.settled is not None and not _succeeded(earlier) for earlier in call.after)
-            if call.alone or call.key != part[0].key or unmet or (here and not self._says_dependencies) or not self._sayable(call):
+            if call.key != part[0].key or unmet or (here and not self._says_dependencies) or not self.can_say(call):
                 break
             part.append(left.popleft())
         return part
 
-    def _sayable(self, call: Call) -> bool:
-        return self._can_say([SubRequest(0, call.method, call.target, self._said(call, self._lifted([call])), call.body)])
+    def can_say(self, call: Call) -> bool:
+        """Can *call* travel in a batch?"""
+        return not call.alone and self._can_write([SubRequest(0, call.method, call.target, self._said(call, self._lifted([call])), call.body)])
 
-    def _can_say(self, requests: list[SubRequest]) -> bool:
+    def _can_write(self, requests: list[SubRequest]) -> bool:
         try:
             self.dialect.write(requests)
         except ValueError:
@@ -163,7 +164,7 @@ class Sender:
             left.extendleft(reversed(part))
             return False
         form = f"{TYPE}, application/json;q=0.9" if isinstance(self.dialect, LinesDialect) else "multipart/mixed"
-        status, answered = yield Post([*part[0].shared, *lifted, *headers, ("Accept", form)], body, part[0].route)
+        status, answered = yield Post([*part[0].shared, *lifted, *headers, ("Accept", form)], body, part[0].route, len(part))
         if 200 <= status < 300:
             yield from self._answers(part, requests, answered, left)
             return True

@@ -47,6 +47,8 @@ class Post(Struct):
     headers: Headers
     body: bytes
     route: Hashable
+    count: int
+    """Calls in it: they may take as long as all of them would one after another."""
 
 
 class More(Struct):

@@ -256,7 +256,7 @@ class Batching(requests.Session):
                 verify=route.verify,
                 cert=route.cert,
                 proxies=dict(route.proxies),
-                timeout=route.timeout,
+                timeout=_summed(route.timeout, effect.count),
             )
         if not self.batch_response.ok:
             # Kept for whoever catches the error.
@@ -303,6 +303,12 @@ class _Route(NamedTuple):
     timeout: Hashable
     signed: bool
     """Does the session's own auth hold for the call?"""
+
+
+def _summed(timeout: Any, count: int) -> Any:
+    """The time that the answers to *count* calls may take where each may take *timeout*."""
+    connect, read = timeout if isinstance(timeout, tuple) else (timeout, timeout)
+    return (connect, read * count) if isinstance(read, int | float) else timeout
 
 
 def _unsigned(request: requests.PreparedRequest) -> requests.PreparedRequest:
