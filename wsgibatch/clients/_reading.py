@@ -46,8 +46,9 @@ class Reading:
         times = read_timing(self._headers)
         for place, answer in enumerate(answers):
             if answer is not None:
-                if not answer.duration and place in times:
-                    answer.started, answer.duration = times[place]
+                if place in times:
+                    answer.started = times[place][0]
+                    answer.duration = answer.duration or times[place][1]
                 yield place, answer
 
     def _once(self, answers: Answers) -> Answers:
