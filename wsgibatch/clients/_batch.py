@@ -22,7 +22,7 @@ from .._vet import answer_in_place
 from ..dialects._lines import TYPE
 from ..dialects.multipart import MultipartDialect
 from ..errors import BatchFailed, ClientError, ConfigError, MissingResponse
-from ..model import Edge, Fault, Headers, SubRequest, SubResponse
+from ..model import Edge, Fault, Head, Headers, SubRequest, SubResponse
 from ..protocols import Dialect, LinesDialect
 from ._calls import MORE, Alone, Call, Effect, Flow, Pause, Post, Settled
 from ._reading import Reading
@@ -30,6 +30,9 @@ from ._refusals import failed_batch, limit_of, retry_after
 
 LONGEST_PAUSE = 60.0
 """Seconds: where a server asks for more before a request is sent again, its failure is the answer."""
+
+
+_HEAD = Head(path="/batch", mount="", host="", scheme="http", media_type="", parameters={})
 
 
 def dialect_of(setting: str | Dialect) -> Dialect:
@@ -41,7 +44,7 @@ def dialect_of(setting: str | Dialect) -> Dialect:
     if isinstance(setting, str):
         found = _lookup.named(setting) if ":" in setting else _lookup.member(dialects, setting)
     found = found() if isinstance(found, type) else found
-    for part in ("write", "read"):
+    for part in ("write", "read", "max_body"):
         if not hasattr(found, part):
             raise ConfigError(f"dialect: a batch cannot be written in {setting!r}; name the dialect that the server speaks")
     return found  # type: ignore[no-any-return]
@@ -61,7 +64,8 @@ class Sender:
         self.most = most
         """Calls in a batch, as far as that is known."""
         self._retries = retries
-        self._most_bytes: int | None = None
+        # A server that is sent more than it takes may close the connection before its 413 can be read.
+        self._most_bytes = dialect.max_body(_HEAD)
         # The servers of Flask-Batch hand nothing of a batch's head down to its parts, so there a part says all for itself.
         self._repeats = isinstance(dialect, MultipartDialect)
         self._says_dependencies = self._can_write([SubRequest(0, "GET", "/", []), SubRequest(1, "GET", "/", [], after=(Edge(0),))])
@@ -124,7 +128,7 @@ class Sender:
 
     def _said(self, call: Call, lifted: Headers) -> Headers:
         """The headers that *call* has to say for itself."""
-        if self._repeats:
+        if self._repeats or call.repeats:
             return call.headers + [header for header in call.shared if header[0].lower() == "cookie"]
         # Anything is what a request accepts that does not say.
         return [header for header in call.headers if header not in lifted and not (header[0].lower() == "accept" and header[1] == "*/*")]
@@ -160,7 +164,7 @@ class Sender:
         except ValueError:
             # Each can be said by itself, but not all of them side by side.
             body = None
-        if body is None or (self._most_bytes is not None and len(body) > self._most_bytes):
+        if body is None or len(body) > self._most_bytes:
             left.extendleft(reversed(part))
             return False
         form = f"{TYPE}, application/json;q=0.9" if isinstance(self.dialect, LinesDialect) else "multipart/mixed"

@@ -31,6 +31,8 @@ class Call(Struct, eq=False):
     """Calls travel together only where this is equal."""
     after: Sequence["Call"] = ()
     """Calls, made before, that have to succeed."""
+    repeats: bool = False
+    """Does it say all for itself, since what it says is signed?"""
     alone: bool = False
     """Is there no way to say it in a batch?"""
     tries: int = 0
@@ -91,4 +93,4 @@ def call_of(method: str, target: str, headers: Headers, body: bytes, route: Hash
             alone = True
         elif lower not in _OF_CONNECTIONS:
             (shared if is_dropped(name) else own).append((name, value))
-    return Call(method, target, own, body, shared, route, after, alone)
+    return Call(method, target, own, body, shared, route, after, alone=alone)

@@ -11,11 +11,11 @@ It takes the place of the client of Flask-Batch, and speaks to its server.
 """
 
 import threading
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from time import perf_counter, sleep
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from urllib.parse import urljoin
 from warnings import warn
 
@@ -29,6 +29,7 @@ from ._url import origin, path
 
 try:
     import requests
+    from requests.auth import HTTPBasicAuth
     from requests.cookies import extract_cookies_to_jar
     from requests.hooks import dispatch_hook
     from requests.structures import CaseInsensitiveDict
@@ -112,7 +113,7 @@ class Batching(requests.Session):
         after = [depends_on] if isinstance(depends_on, requests.Response) else list(depends_on)
         if after and not batch:
             raise ValueError("depends_on: what is not sent in a batch cannot wait for what is")
-        with self._calling(batch, [self._call_behind(response) for response in after], kwargs.get("auth") is not None):
+        with self._calling(batch, [self._call_behind(response) for response in after], kwargs.get("auth")):
             return super().request(method, urljoin(urljoin(self._batch_url, "/"), text_of(url)), *args, **kwargs)
 
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
@@ -126,10 +127,11 @@ class Batching(requests.Session):
             kwargs.get("cert", self.cert),
             tuple(sorted(kwargs.get("proxies", self.proxies).items())),
             kwargs.get("timeout"),
-            not self._how.own_auth or "Authorization" in request.headers,
+            self._auth_of(request),
         )
         headers = [(text_of(name), text_of(value)) for name, value in request.headers.items()]
         call = call_of(request.method or "GET", request.path_url, headers, body_of(request), route, self._how.after)
+        call.repeats = _signs(self._how.auth or self.auth)
         call.alone = call.alone or path(url) == path(self._batch_url)
         asked = _Asked(request, kwargs, DeferredResponse())
         vars(asked.response)["_call"] = call
@@ -186,16 +188,21 @@ class Batching(requests.Session):
             raise ValueError("depends_on: responses to earlier calls of this session are wanted")  # noqa: TRY004 - it is the value of an argument
         return call
 
+    def _auth_of(self, request: requests.PreparedRequest) -> Literal["session", "call", "none"]:
+        if self._how.auth is None and _signs(self.auth):
+            return "session"
+        return "call" if "Authorization" in request.headers or self._how.auth is None else "none"
+
     @contextmanager
-    def _calling(self, batch: bool, after: list[Call], own_auth: bool) -> Iterator[None]:
+    def _calling(self, batch: bool, after: Sequence[Call] = (), auth: Any = None) -> Iterator[None]:
         """What is sent meanwhile, be it by the library, is sent this way."""
         how = self._how
-        before = how.batch, how.after, how.own_auth
-        how.batch, how.after, how.own_auth = batch, after, own_auth
+        before = how.batch, how.after, how.auth
+        how.batch, how.after, how.auth = batch, after, auth
         try:
             yield
         finally:
-            how.batch, how.after, how.own_auth = before
+            how.batch, how.after, how.auth = before
 
     def _drive(self, flow: Flow, pending: "dict[Call, _Asked]") -> Exception | None:
         """Do what *flow* asks for.
@@ -222,7 +229,7 @@ class Batching(requests.Session):
                 told = next(chunks, b"")
             elif isinstance(effect, Alone):
                 asked = pending[effect.call]
-                with self._calling(False, [], False):
+                with self._calling(False):
                     alone[effect.call] = super().send(asked.request, **asked.kwargs)
                 told = SubResponse(alone[effect.call].status_code, "", list(alone[effect.call].headers.items()), b"")
             elif isinstance(effect, Pause):
@@ -241,14 +248,15 @@ class Batching(requests.Session):
         # What the session would add, and not all of the calls have, is none of the batch's.
         headers: CaseInsensitiveDict[Any] = CaseInsensitiveDict(dict.fromkeys(self.headers))
         headers.update(effect.headers)
-        request = requests.Request("POST", self._batch_url, headers=headers, data=effect.body, auth=None if route.signed else _unsigned)
+        own = route.auth == "none" or (route.auth == "call" and "Authorization" in headers)
+        request = requests.Request("POST", self._batch_url, headers=headers, data=effect.body, auth=_unsigned if own else None)
         self.batch_request = prepared = self.prepare_request(request)
         if "Cookie" not in headers:
             prepared.headers.pop("Cookie", None)
         # Hooks of the session are for the responses to calls; those that its auth needs stay.
         prepared.hooks["response"] = [hook for hook in prepared.hooks["response"] if hook not in self.hooks["response"]]
         self.before_request()
-        with self._calling(False, [], False):
+        with self._calling(False):
             self.batch_response = super().send(
                 prepared,
                 stream=True,
@@ -290,8 +298,9 @@ class _How(threading.local):
     """How what is sent now is sent: the library itself sends requests, too."""
 
     batch = True
-    after: list[Call] = []  # noqa: RUF012 - never changed in place
-    own_auth = False
+    after: Sequence[Call] = ()
+    auth: Any = None
+    """That of the call, where it has its own."""
 
 
 class _Route(NamedTuple):
@@ -301,14 +310,19 @@ class _Route(NamedTuple):
     cert: Any
     proxies: tuple[tuple[str, str], ...]
     timeout: Hashable
-    signed: bool
-    """Does the session's own auth hold for the call?"""
+    auth: Literal["session", "call", "none"]
+    """Whose credentials the batch has: the session's, those that all its calls have, or none."""
 
 
 def _summed(timeout: Any, count: int) -> Any:
     """The time that the answers to *count* calls may take where each may take *timeout*."""
     connect, read = timeout if isinstance(timeout, tuple) else (timeout, timeout)
     return (connect, read * count) if isinstance(read, int | float) else timeout
+
+
+def _signs(auth: Any) -> bool:
+    """Does *auth* look at the request that it is for? Names and passwords are the same for all."""
+    return callable(auth) and not isinstance(auth, HTTPBasicAuth)
 
 
 def _unsigned(request: requests.PreparedRequest) -> requests.PreparedRequest:
