@@ -8,11 +8,13 @@ from typing import Any, get_args
 import pytest
 from multipart import parse_options_header
 
+from tests.apps import show
 from tests.gateway import Answer, environ_of, send
 from wsgibatch import BatchMiddleware, ConfigError, Group, SubRequest
 from wsgibatch.dialects._mime import part_of, split
 from wsgibatch.dialects._profiles import PROFILES
 from wsgibatch.dialects.multipart import MultipartDialect
+from wsgibatch.protocols import Unanswered
 from wsgibatch.settings import Profile
 
 LEAF = b"Content-Type: application/http\r\n"
@@ -428,3 +430,55 @@ def test_auto_takes_multipart_by_its_content_type_with_its_own_limit(site: Site)
 def test_an_id_that_cannot_be_sent_is_not_written(name: str) -> None:
     with pytest.raises(ValueError, match="Content-ID"):
         MultipartDialect().write([SubRequest(0, "GET", "/a", [], id=name)])
+
+
+ASKED = [SubRequest(0, "GET", "/a", [], id="x"), SubRequest(1, "GET", "/b", [], id="y")]
+
+
+def answer_part(path: str, head: bytes = b"", inner: bytes = b"") -> bytes:
+    return leaf(b"HTTP/1.1 200 OK\r\n" + inner + b"Content-Length: 2\r\n\r\n" + path.encode(), head)
+
+
+def read(*contents: bytes, requests: list[SubRequest] = ASKED) -> list[bytes]:
+    return [found.body for found in MultipartDialect().read([("Content-Type", "multipart/mixed; boundary=b")], parts(*contents), requests)]
+
+
+@pytest.mark.parametrize("form", [b"x y", b"<x> <y>", b"response-x response-y", b"<response-x> <response-y>"])
+@pytest.mark.parametrize("inside", [False, True])
+def test_an_answer_belongs_to_the_request_that_its_content_id_names(form: bytes, inside: bool) -> None:
+    x, y = (b"Content-ID: %b\r\n" % name for name in form.split())
+
+    found = read(answer_part("/b", *((b"", y) if inside else (y,))), answer_part("/a", *((b"", x) if inside else (x,))))
+
+    assert found == [b"/a", b"/b"]
+
+
+@pytest.mark.parametrize(("first", "second"), [(b"", b""), (b"", b"Content-ID: x\r\n"), (b"Content-ID: z\r\n", b"Content-ID: x\r\n")])
+def test_where_not_all_answers_name_one_of_the_requests_their_order_tells(first: bytes, second: bytes) -> None:
+    assert read(answer_part("/a", first), answer_part("/b", second)) == [b"/a", b"/b"]
+
+
+def test_a_request_that_no_answer_names_has_none() -> None:
+    with pytest.raises(Unanswered, match="1 of 2 requests have no answer") as caught:
+        read(answer_part("/b", b"Content-ID: y\r\n"))
+
+    assert [found and found.body for found in caught.value.answers] == [None, b"/b"]
+
+
+def test_an_answer_that_is_lost_without_a_name_spoils_them_all() -> None:
+    with pytest.raises(ValueError, match="1 answers to 2 requests") as caught:
+        read(answer_part("/b"))
+
+    assert not isinstance(caught.value, Unanswered)
+
+
+def test_the_duration_of_an_item_is_read_and_is_no_header_of_the_app() -> None:
+    requests = [SubRequest(0, "GET", "/a", [])]
+    headers, body = MultipartDialect().write(requests)
+    answer = post(show, body, kind=dict(headers)["Content-Type"])
+
+    [found] = MultipartDialect().read(answer.headers, answer.body, requests)
+
+    assert b"Batch-Duration: 0." in answer.body
+    assert 0 < found.duration < 60
+    assert "Batch-Duration" not in dict(found.headers)
