@@ -1,3 +1,6 @@
+import pickle
+from copy import copy
+
 import pytest
 
 from wsgibatch import errors
@@ -63,3 +66,16 @@ def test_codes_are_distinct_words_with_hyphens() -> None:
 
     assert len(codes) == len(kinds) - 1, "BadBatch shares the code of its base"
     assert all(code == code.lower() and code.replace("-", "").isalpha() for code in codes)
+
+
+def test_a_refused_batch_can_be_copied_and_pickled() -> None:
+    error = errors.BatchFailed("The batch was answered with 400", 400, {"code": "bad-batch"}, [("A", "b")])
+
+    for again in (copy(error), pickle.loads(pickle.dumps(error))):  # noqa: S301 - it was pickled here
+        assert (type(again), str(again), again.status, again.document, again.headers) == (
+            errors.BatchFailed,
+            "The batch was answered with 400",
+            400,
+            {"code": "bad-batch"},
+            [("A", "b")],
+        )

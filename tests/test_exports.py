@@ -8,8 +8,10 @@ def test_the_promised_names_are_these() -> None:
     assert wsgibatch.__all__ == (
         "BadBatch",
         "Batch",
+        "BatchFailed",
         "BatchMiddleware",
         "BatchRejected",
+        "ClientError",
         "ConfigError",
         "DependencyCycle",
         "DuplicateId",
@@ -17,6 +19,7 @@ def test_the_promised_names_are_these() -> None:
         "Group",
         "Head",
         "LengthRequired",
+        "MissingResponse",
         "NestedBatch",
         "Overloaded",
         "Settings",

@@ -22,7 +22,7 @@ FLOORS = (
     {"_caller", "_collect", "_drive", "_guard", "_input", "_leases", "_linked", "_reply", "clients", "idempotency", "wsgi"},
     {"integrations"},
     {"demo"},
-    {"cli", "__main__"},
+    {"__main__", "_bench", "_post", "_send", "cli"},
 )
 """From the ground up. On its own floor a module imports only what begins with an underscore."""
 FAMILIES = ("clients", "dialects", "executors", "integrations", "stores")
@@ -37,6 +37,7 @@ OPTIONAL = {
     "gevent",
     "gunicorn",
     "httpx",
+    "httpx2",
     "jsonpath",
     "paste",
     "pyramid",

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests.apps import mirror
 from tests.gateway import environ_of, get, post, shown
 from wsgibatch import BatchMiddleware, Settings
-from wsgibatch._inherit import HeaderNames, template
+from wsgibatch._inherit import HeaderNames, is_dropped, is_inherited, template
 
 CLEAN = {
     "SCRIPT_NAME",
@@ -213,3 +213,20 @@ def test_a_name_is_learnt_once() -> None:
 
     assert names.learn("X-One") == "HTTP_X_ONE"
     assert names.known == {"X-One": "HTTP_X_ONE"}
+
+
+@pytest.mark.parametrize("name", ["Authorization", "user-agent", "X-Any", "Accept-Language", "Cookie"])
+def test_a_client_may_know_what_an_item_inherits(name: str) -> None:
+    assert is_inherited(name)
+
+
+@pytest.mark.parametrize("name", ["Content-Type", "If-Match", "Range", "Prefer", "Accept-Encoding", "Idempotency-Key"])
+def test_a_client_may_know_what_an_item_does_not_inherit(name: str) -> None:
+    assert not is_inherited(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "dropped"), [("Host", True), ("cookie", True), ("X-Forwarded-For", True), ("a_b", True), ("Authorization", False), ("X-A", False)]
+)
+def test_a_client_may_know_what_an_item_cannot_bring(name: str, dropped: bool) -> None:
+    assert is_dropped(name) == dropped

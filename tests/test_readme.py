@@ -5,6 +5,7 @@ import re
 import runpy
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -119,3 +120,26 @@ def test_the_test_command_is_what_continuous_integration_runs() -> None:
 
     assert command.strip() == block("Run the tests").strip()
     assert command.endswith("/tox\n")
+
+
+@pytest.fixture
+def flask_app(tmp_path: Path) -> Iterator[str]:
+    """The base url of the README's app for Flask, behind gunicorn."""
+    (tmp_path / "shop.py").write_text(block("**Flask**"))
+    with gunicorn("shop:app", cwd=tmp_path) as base:
+        yield base
+
+
+@pytest.mark.parametrize(
+    ("opening", "said"),
+    [
+        ("whose calls travel together", "200 {'hello': 'bob'}\n"),
+        ("With httpx", "[<Response [200 OK]>, <Response [200 OK]>]\n"),
+    ],
+)
+def test_the_lines_for_clients_work_as_they_stand(flask_app: str, opening: str, said: str) -> None:
+    lines = block(opening).replace("http://127.0.0.1:5000", flask_app)
+
+    ended = subprocess.run([sys.executable, "-W", "error", "-c", lines], capture_output=True, text=True, check=False)
+
+    assert (ended.stdout, ended.stderr) == (said, "")

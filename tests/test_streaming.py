@@ -418,7 +418,8 @@ def test_an_id_is_told_as_it_was_sent(site: Stalling, name: str) -> None:
     with serving(site, dialect="graph") as middleware:
         answer = send(middleware, environ_of(b'{"requests":[{"id":%b,"method":"GET","url":"/a"}]}' % name.encode(), HTTP_ACCEPT=LINES))
 
-    assert answer.body.startswith(b'{"index":0,"id":%b,' % name.encode())
+    line, _ = answer.body.splitlines()
+    assert b',"id":%b,' % name.encode() in line
 
 
 @pytest.mark.parametrize("word", ["aggregator", "graph", "odata"])

@@ -169,6 +169,17 @@ def _learnt(key: str) -> bool:
     return inherited
 
 
+def is_inherited(name: str) -> bool:
+    """Does an item that brings no header called *name* have the batch's?"""
+    return _learnt("HTTP_" + name.upper().replace("-", "_"))
+
+
+def is_dropped(name: str) -> bool:
+    """Is a header called *name* left out where an item brings it, unless the settings say otherwise?"""
+    lower = name.lower()
+    return lower in _DROPPED or lower == "cookie" or lower.startswith(_DROPPED_PREFIXES) or "_" in lower
+
+
 def _named_by_connection(value: str, settings: Settings) -> set[str]:
     """The fields that a Connection header calls its own (RFC 9110, section 7.6.1).
 

@@ -1,4 +1,4 @@
-"""The command ``wsgibatch``: a demonstration, and a batch endpoint in front of an app whose code stays as it is."""
+"""The command ``wsgibatch``: a demonstration, a batch endpoint in front of an app whose code stays as it is, and a client."""
 
 import argparse
 import os
@@ -6,12 +6,18 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+from ._bench import bench
 from ._exchange import Endpoint
+from ._grammar import TOKEN
+from ._post import PostError
+from ._send import send
 from .demo.run import PATH, DemoError, Exchange, Server, exchanged, sayable, sent_twice, server, speakers
 from .demo.show import Page, curl, page, told
-from .errors import ConfigError
+from .errors import BatchFailed, ConfigError
+from .model import Headers
 from .settings import Settings
 from .wsgi import BatchMiddleware
 
@@ -35,8 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if options.command == "demo":
             return _demo(options.keep, options.plain)
+        if options.command in ("send", "bench"):
+            return _client(options)
         application = _application(options, theirs)
-    except (ConfigError, DemoError) as error:
+    except (ConfigError, DemoError, BatchFailed, PostError) as error:
         print(f"wsgibatch: {error}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1
     application.run()
@@ -71,7 +79,49 @@ def _parser() -> argparse.ArgumentParser:
         help="threads, or processes, that run the requests of batches for each process of gunicorn, with --executor threads or processes; gunicorn's "
         "own --workers, behind the --, is the number of the processes that take them",
     )
+
+    about = "send a batch, and show what came back, and when"
+    sending = commands.add_parser("send", help=about, description=about.capitalize() + ".", epilog=_FILES)
+    about = "measure a batch against its requests sent one by one, and on 8 connections"
+    measuring = commands.add_parser("bench", help=about, description=about.capitalize() + ".", epilog=_FILES)
+    measuring.add_argument("--unsafe", action="store_true", help="also with methods that write, which is done many times over")
+    for command in (sending, measuring):
+        command.add_argument("url", metavar="URL", help="the batch endpoint, such as http://127.0.0.1:8000/batch")
+        command.add_argument("file", metavar="FILE", nargs="?", default="-", help="the batch; - or nothing for standard input")
+        command.add_argument("-H", "--header", metavar="'NAME: VALUE'", action="append", default=[], help="a header to send; may be given again")
+        command.add_argument("--dialect", default="auto", help="what the file is written in (default: told by its shape; for lines django)")
+        command.add_argument("--json", action="store_true", help="print JSON, for programs")
+        command.add_argument("--plain", action="store_true", help="no colours")
     return parser
+
+
+_FILES = (
+    "FILE holds a batch in any dialect, or lines such as 'GET /people' and 'POST /people {\"name\": \"Zoe\"}'. The exit status is 0 when all went "
+    "well, 1 when something failed, 2 when the question was wrong."
+)
+
+
+def _client(options: argparse.Namespace) -> int:
+    """``send`` and ``bench``.
+
+    :raises ConfigError: for a file, or a header, that is none.
+    """
+    try:
+        text = sys.stdin.buffer.read() if options.file == "-" else Path(options.file).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{options.file}: {error.strerror}") from None
+    headers: Headers = []
+    for line in options.header:
+        name, colon, value = line.partition(":")
+        if not colon or not TOKEN.match(name):
+            raise ConfigError(f"{line!r} is no header: 'Name: value'")
+        headers.append((name, value.strip()))
+    try:
+        if options.command == "bench":
+            return bench(options.url, text, options.dialect, headers, options.json, options.plain, options.unsafe)
+        return send(options.url, text, options.dialect, headers, options.json, options.plain)
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
 
 
 def _demo(keep: bool, plain: bool) -> int:

@@ -17,13 +17,17 @@
         UnknownMediaType     415
         Overloaded           503
       StoreError             503        a store cannot be reached, or has no room
+      ClientError                       a client has no answer to give
+        BatchFailed                     the whole batch was refused
+        MissingResponse (also ValueError)
 
-An exception means that the batch did not happen; a status means that an item failed. So no exception of this tree ever speaks of one item, and
-what fails while items run is never an exception.
+An exception means that the batch did not happen; a status means that an item failed. So on the server no exception of this tree ever speaks of one
+item, and what fails while items run is never an exception. What a client raises tells why it has no answer, to a batch or to a request of one.
 """
 
 import math
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 
 class WSGIBatchError(Exception):
@@ -155,3 +159,34 @@ class Overloaded(BatchRejected):
 
 class StoreError(WSGIBatchError):
     """A store cannot answer: it cannot be reached, or has no room."""
+
+
+class ClientError(WSGIBatchError):
+    """There is no answer to what was asked of a batch endpoint."""
+
+
+class BatchFailed(ClientError):
+    """The server has refused the whole batch: nothing of it has run.
+
+    :param message: what the server says, in a sentence.
+    :param status: of its answer.
+    :param document: its answer, such as a problem document (RFC 9457); empty where that was no JSON object.
+    :param headers: of its answer.
+    """
+
+    def __init__(self, message: str, status: int, document: Mapping[str, Any], headers: Sequence[tuple[str, str]]) -> None:
+        super().__init__(message)
+        self.status = status
+        self.document = document
+        self.headers = headers
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # For copies, one for each who waits for the batch.
+        return type(self), (str(self), self.status, self.document, self.headers), vars(self)
+
+
+class MissingResponse(ClientError, ValueError):
+    """A batch was sent, and among the answers there is none to this request. It may have run.
+
+    :param message: which request, and what came instead.
+    """

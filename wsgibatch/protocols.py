@@ -6,7 +6,7 @@ A *dialect* is a wire format of batches, an *executor* decides where and when un
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from ._limits import Limits, Ticket
 from .errors import BatchRejected
@@ -41,6 +41,17 @@ class Encoder(Protocol):
 
     def end(self) -> bytes:
         """The last piece of the body."""
+
+
+class Unanswered(ValueError):
+    """Raised by :meth:`Dialect.read` where only some of the requests have an answer.
+
+    :param answers: one for each request, None where there is none.
+    """
+
+    def __init__(self, answers: Sequence[SubResponse | None]) -> None:
+        super().__init__(f"{answers.count(None)} of {len(answers)} requests have no answer")
+        self.answers = answers
 
 
 class Recogniser(Protocol):
@@ -98,7 +109,19 @@ class Dialect(Recogniser, Protocol):
     def read(self, headers: Headers, body: bytes, requests: Sequence[SubRequest]) -> list[SubResponse]:
         """The client's half: the answers to *requests*, in their order. A status of 0 means that the dialect does not tell it.
 
-        :raises ValueError: when the body is not an answer to these requests.
+        :raises Unanswered: when the body is an answer to some of these requests: others were lost, not wanted, or not run behind a failure.
+        :raises ValueError: when it is no answer to these requests.
+        """
+
+
+@runtime_checkable
+class LinesDialect(Dialect, Protocol):
+    """A dialect whose batches may be answered in lines, as ``application/x-ndjson``."""
+
+    def read_line(self, line: bytes, requests: Sequence[SubRequest]) -> list[tuple[int, SubResponse]]:
+        """The client's half of a line: the places of the requests that it is an answer to, each with that answer.
+
+        :raises ValueError: when it is an answer to none.
         """
 
 

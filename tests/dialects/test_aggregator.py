@@ -11,6 +11,7 @@ from tests.apps import IMAGE, show
 from tests.gateway import environ_of, post, send
 from wsgibatch import BadBatch, BatchMiddleware, Head, Settings, SubRequest, TooManyItems
 from wsgibatch.dialects.aggregator import AggregatorDialect
+from wsgibatch.model import Edge, Late
 
 HEAD = Head(path="/batch", mount="", host="h", scheme="http", media_type="application/json", parameters={})
 
@@ -109,7 +110,15 @@ def test_other_types_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "request_", [SubRequest(0, "POST", "/a", []), SubRequest(0, "GET", "/a", [("X-A", "1")]), SubRequest(0, "GET", "/a", [], b"x")]
+    "request_",
+    [
+        SubRequest(0, "POST", "/a", []),
+        SubRequest(0, "GET", "/a", [("X-A", "1")]),
+        SubRequest(0, "GET", "/a", [], b"x"),
+        SubRequest(0, "GET", "/a", [], after=(Edge(0),)),
+        SubRequest(0, "GET", "/a", [], group="g"),
+        SubRequest(0, "GET", "/a", [], late=Late()),
+    ],
 )
 def test_what_the_dialect_cannot_say_is_not_written(request_: SubRequest) -> None:
     with pytest.raises(ValueError, match="no way to say"):

@@ -11,6 +11,7 @@ from tests.apps import IMAGE, mirror, show
 from tests.gateway import get, post, shown
 from wsgibatch import BadBatch, Batch, BatchMiddleware, Head, Settings, SubRequest, SubResponse, TooManyItems
 from wsgibatch.dialects.django import DjangoDialect
+from wsgibatch.model import Edge, Late
 
 HEAD = Head(path="/batch", mount="", host="h", scheme="http", media_type="application/json", parameters={})
 
@@ -222,3 +223,18 @@ def test_text_with_a_nul_is_base64() -> None:
     [item] = json.loads(encoder.units([((SubRequest(0, "GET", "/", []),), (SubResponse(200, "OK", [], b"a\0", "text"),))]) + encoder.end())
 
     assert (item["body"], item["body_encoding"]) == ("YQA=", "base64")
+
+
+@pytest.mark.parametrize(
+    ("request_", "words"),
+    [
+        (SubRequest(0, "GET", "/a", [], after=(Edge(0),)), "no way to say"),
+        (SubRequest(0, "GET", "/a", [], group="g"), "no way to say"),
+        (SubRequest(0, "GET", "/a", [], late=Late()), "no way to say"),
+        (SubRequest(0, "POST", "/a", [], b"x"), "would be taken for JSON"),
+        (SubRequest(0, "POST", "/a", [("content-type", "image/png")], IMAGE), "utf-8"),
+    ],
+)
+def test_what_the_dialect_cannot_say_is_not_written(request_: SubRequest, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        DjangoDialect().write([request_])

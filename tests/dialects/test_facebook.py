@@ -19,6 +19,7 @@ from wsgibatch import BatchMiddleware, Head, Settings, SubRequest, SubResponse, 
 from wsgibatch.dialects.auto import AutoDialect
 from wsgibatch.dialects.facebook import FacebookDialect
 from wsgibatch.model import Edge, Late, Reference
+from wsgibatch.protocols import Unanswered
 
 FORM = "application/x-www-form-urlencoded"
 GET = {"method": "GET", "relative_url": "hello/bob"}
@@ -764,5 +765,11 @@ def test_what_the_dialect_has_no_way_to_say_is_not_written(request_: SubRequest)
 
 
 def test_an_answer_that_was_left_out_is_none_to_be_read() -> None:
-    with pytest.raises(ValueError, match="request 0"):
-        FacebookDialect().read([], b"[null]", [SubRequest(0, "GET", "/a", [])])
+    with pytest.raises(Unanswered, match="1 of 2 requests have no answer") as caught:
+        FacebookDialect().read([], b'[null,{"code":200,"body":"b"}]', [SubRequest(0, "GET", "/a", []), SubRequest(1, "GET", "/b", [])])
+
+    assert [found and found.body for found in caught.value.answers] == [None, b"b"]
+
+
+def test_a_line_of_an_answer_that_was_left_out_answers_nothing() -> None:
+    assert FacebookDialect().read_line(b'{"index":0,"id":null,"started":0.1,"duration":0.2}', [SubRequest(0, "GET", "/a", [])]) == []

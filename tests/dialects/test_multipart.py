@@ -3,7 +3,7 @@
 import contextlib
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, get_args
 
 import pytest
@@ -13,12 +13,14 @@ from msgspec.structs import replace
 from multipart import parse_options_header
 
 from tests import strategies
+from tests.apps import show
 from tests.gateway import Answer, environ_of, send
-from wsgibatch import BatchMiddleware, BatchRejected, ConfigError, DuplicateId, Group, Head, Settings, SubRequest
+from wsgibatch import BatchMiddleware, BatchRejected, ConfigError, DuplicateId, Group, Head, Settings, SubRequest, SubResponse
 from wsgibatch.dialects._mime import part_of, split
 from wsgibatch.dialects._profiles import PROFILES, Way
 from wsgibatch.dialects.multipart import MultipartDialect
 from wsgibatch.model import Headers
+from wsgibatch.protocols import Unanswered
 from wsgibatch.settings import Profile
 
 LEAF = b"Content-Type: application/http\r\n"
@@ -897,10 +899,18 @@ def answered(status: int, body: str = "") -> str:
 READ = ("Content-Type", "multipart/mixed; boundary=batch_1")
 
 
-def told(contents: list[str], groups: str) -> list[tuple[int, bytes]]:
+def told(contents: list[str], groups: str) -> list[tuple[int, bytes] | None]:
     """Statuses and bodies of the answers to requests, one for each letter of *groups*; those with the same letter are a changeset, a dot is none."""
     requests = [SubRequest(index, "PUT", "/a", [], group=group.strip(".")) for index, group in enumerate(groups)]
-    return [(answer.status, answer.body) for answer in MultipartDialect().read([READ], batch_of(*contents), requests)]
+    return [(answer.status, answer.body) if answer else None for answer in answers_to(requests, [READ], batch_of(*contents))]
+
+
+def answers_to(requests: list[SubRequest], headers: Headers, body: bytes) -> Sequence[SubResponse | None]:
+    """One for each of *requests*, None where there is none."""
+    try:
+        return MultipartDialect().read(headers, body, requests)
+    except Unanswered as error:
+        return error.answers
 
 
 @pytest.mark.parametrize(
@@ -919,11 +929,11 @@ def told(contents: list[str], groups: str) -> list[tuple[int, bytes]]:
         # Each is told by itself, whatever it is.
         ([answered(409, "a"), answered(424, "b")], "xx", [(409, b"a"), (424, b"b")]),
         # Behind a failure nothing has run.
-        ([answered(200, "a"), answered(404, "b")], "..xx.", [(200, b"a"), (404, b"b"), (0, b""), (0, b""), (0, b"")]),
-        ([answered(409, "a")], "xx..", [(409, b"a"), (409, b"a"), (0, b""), (0, b"")]),
+        ([answered(200, "a"), answered(404, "b")], "..xx.", [(200, b"a"), (404, b"b"), None, None, None]),
+        ([answered(409, "a")], "xx..", [(409, b"a"), (409, b"a"), None, None]),
     ],
 )
-def test_answers_are_found_for_requests(contents: list[str], groups: str, answers: list[tuple[int, bytes]]) -> None:
+def test_answers_are_found_for_requests(contents: list[str], groups: str, answers: list[tuple[int, bytes] | None]) -> None:
     assert told(contents, groups) == answers
 
 
@@ -953,7 +963,7 @@ def test_an_answer_that_stopped_early_is_read(site: Site) -> None:
 
     answer = post(site, body, kind=dict(headers)["Content-Type"], profile="odata4")
 
-    assert [read.status for read in MultipartDialect().read(answer.headers, answer.body, requests)] == [200, 409, 0]
+    assert [read and read.status for read in answers_to(requests, answer.headers, answer.body)] == [200, 409, None]
 
 
 @pytest.mark.parametrize("profile", ["odata2", "sharepoint"])
@@ -974,14 +984,14 @@ def failing(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iter
     return [environ["PATH_INFO"].encode()]
 
 
-def expected(units: list[list[int]], way: Way) -> list[int]:
-    """The statuses of items that would answer with those in *units*, of which the longer ones are changesets."""
-    statuses: list[int] = []
+def expected(units: list[list[int]], way: Way) -> list[int | None]:
+    """The statuses of items that would answer with those in *units*, of which the longer ones are changesets; None for what does not run."""
+    statuses: list[int | None] = []
     for unit in units:
-        stopped = way.stops and any(status >= 400 for status in statuses)
+        stopped = way.stops and any(status is not None and status >= 400 for status in statuses)
         failed = next((place for place, status in enumerate(unit) if status >= 400), None)
         if stopped:
-            statuses += [0] * len(unit)
+            statuses += [None] * len(unit)
         elif failed is None:
             statuses += unit
         else:
@@ -1000,6 +1010,58 @@ def test_whatever_is_answered_is_read(profile: Profile, units: list[list[int]]) 
 
     answer = post(failing, body, kind=dict(headers)["Content-Type"], profile=profile, atomic=no_transaction)
 
-    read = MultipartDialect().read(answer.headers, answer.body, requests)
-    assert [found.status for found in read] == expected(units, PROFILES[profile])
-    assert all(found.body == f"/{found.status}".encode() for found in read if found.status not in (0, 424))
+    answers = answers_to(requests, answer.headers, answer.body)
+    assert [found and found.status for found in answers] == expected(units, PROFILES[profile])
+    assert all(found.body == f"/{found.status}".encode() for found in answers if found is not None and found.status != 424)
+
+
+ASKED = [SubRequest(0, "GET", "/a", [], id="x"), SubRequest(1, "GET", "/b", [], id="y")]
+
+
+def answer_part(path: str, head: bytes = b"", inner: bytes = b"") -> bytes:
+    return leaf(b"HTTP/1.1 200 OK\r\n" + inner + b"Content-Length: 2\r\n\r\n" + path.encode(), head)
+
+
+def read(*contents: bytes, requests: list[SubRequest] = ASKED) -> list[bytes]:
+    return [found.body for found in MultipartDialect().read([("Content-Type", "multipart/mixed; boundary=b")], parts(*contents), requests)]
+
+
+@pytest.mark.parametrize("form", [b"x y", b"<x> <y>", b"response-x response-y", b"<response-x> <response-y>"])
+@pytest.mark.parametrize("inside", [False, True])
+def test_an_answer_belongs_to_the_request_that_its_content_id_names(form: bytes, inside: bool) -> None:
+    x, y = (b"Content-ID: %b\r\n" % name for name in form.split())
+
+    found = read(answer_part("/b", *((b"", y) if inside else (y,))), answer_part("/a", *((b"", x) if inside else (x,))))
+
+    assert found == [b"/a", b"/b"]
+
+
+@pytest.mark.parametrize(("first", "second"), [(b"", b""), (b"", b"Content-ID: x\r\n"), (b"Content-ID: z\r\n", b"Content-ID: x\r\n")])
+def test_where_not_all_answers_name_one_of_the_requests_their_order_tells(first: bytes, second: bytes) -> None:
+    assert read(answer_part("/a", first), answer_part("/b", second)) == [b"/a", b"/b"]
+
+
+def test_a_request_that_no_answer_names_has_none() -> None:
+    with pytest.raises(Unanswered, match="1 of 2 requests have no answer") as caught:
+        read(answer_part("/b", b"Content-ID: y\r\n"))
+
+    assert [found and found.body for found in caught.value.answers] == [None, b"/b"]
+
+
+def test_an_answer_that_is_lost_without_a_name_spoils_them_all() -> None:
+    with pytest.raises(ValueError, match="1 answers to 2 requests") as caught:
+        read(answer_part("/b"))
+
+    assert not isinstance(caught.value, Unanswered)
+
+
+def test_the_duration_of_an_item_is_read_and_is_no_header_of_the_app() -> None:
+    requests = [SubRequest(0, "GET", "/a", [])]
+    headers, body = MultipartDialect().write(requests)
+    answer = post(show, body, kind=dict(headers)["Content-Type"])
+
+    [found] = MultipartDialect().read(answer.headers, answer.body, requests)
+
+    assert b"Batch-Duration: 0." in answer.body
+    assert 0 < found.duration < 60
+    assert "Batch-Duration" not in dict(found.headers)

@@ -57,7 +57,7 @@ def told(exchange: Exchange, width: int, glyphs: str) -> list[Line]:
     free = width - methods - targets - 3 - 9 - 6 * 2
     lines = [_headline(exchange)]
     for request, answer in zip(exchange.requests, exchange.answers, strict=True):
-        style = _STYLES.get(answer.status // 100, "dim")
+        style = style_of(answer.status)
         time = exchange.times.get(request.index)
         lines.append(
             [
@@ -70,6 +70,11 @@ def told(exchange: Exchange, width: int, glyphs: str) -> list[Line]:
             ]
         )
     return [*lines, [("  " + _sum(exchange, end), "dim")]]
+
+
+def style_of(status: int) -> str:
+    """What a status looks like."""
+    return _STYLES.get(status // 100, "dim")
 
 
 def _headline(exchange: Exchange) -> Line:

@@ -14,8 +14,9 @@ from msgspec import UNSET, Raw, Struct, UnsetType, field
 
 from ..errors import BadBatch
 from ..model import Edge, Head, Headers, Kind, SubRequest, SubResponse
-from ..protocols import Shape
+from ..protocols import Shape, Unanswered
 from ._json import as_object, from_object, is_json, read_json, text_of
+from ._lines import at
 from ._references import PLACE, Id, Names
 
 ToBase64 = Callable[[bytes], str]
@@ -61,11 +62,20 @@ class _Identified(Answered, gc=False, kw_only=True):
     id: Id
 
 
+class AnsweredLine(Answered, gc=False, kw_only=True):
+    """A line of an answer in lines."""
+
+    index: int
+    started: float = 0.0
+    duration: float = 0.0
+
+
 class _Responses(Struct):
     responses: list[_Identified]
 
 
 _responses = msgspec.json.Decoder(_Responses)
+_line = msgspec.json.Decoder(AnsweredLine)
 _string = msgspec.json.Decoder(str)
 
 
@@ -228,17 +238,32 @@ def _ambiguous(body: bytes) -> bool:
 def responses_of(body: bytes, requests: Sequence[SubRequest]) -> list[SubResponse]:
     """The answers to *requests*, in their order, wherever they stand in *body*.
 
+    :raises Unanswered: when it is one to some of them.
     :raises ValueError: when *body* is no answer to these requests.
     """
     try:
         responses = read_json(_responses, body).responses
     except BadBatch as error:
         raise ValueError(error.detail) from None
-    answers = {answer.id: answer for answer in responses}
+    answers = {answer.id: response_of(answer) for answer in responses}
     ids = _ids(requests)
-    if len(responses) != len(ids) or answers.keys() != set(ids):
+    if len(responses) != len(answers) or not answers.keys() <= set(ids):
         raise ValueError("the answers have other ids than the requests")
-    return [response_of(answers[name]) for name in ids]
+    found = [answers[name] for name in ids if name in answers]
+    if len(found) < len(ids):
+        raise Unanswered([answers.get(name) for name in ids])
+    return found
+
+
+def line_of(line: bytes, requests: Sequence[SubRequest]) -> list[tuple[int, SubResponse]]:
+    """The answer in *line*, with the place of its request.
+
+    :raises ValueError: when it answers none.
+    """
+    read = _line.decode(line)
+    answer = response_of(read)
+    answer.started, answer.duration = read.started, read.duration
+    return [(at(read.index, requests), answer)]
 
 
 def response_of(answer: Answered) -> SubResponse:

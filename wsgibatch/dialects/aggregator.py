@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Raw, Struct, field
 
 from ..model import Batch, Done, Head, Headers, SubRequest, SubResponse
-from ..protocols import Encoder, Shape
+from ..protocols import Encoder, Shape, Unanswered
 from ..settings import Settings
 from ._json import JSONDialect, Splicer, base64_of, encode, is_json, read_json, text_of
 from ._lines import as_asked
@@ -30,6 +30,14 @@ class _Answer(Struct, gc=False):
     route: str
     status: int
     body: Raw
+
+
+class _Line(_Answer, kw_only=True, gc=False):
+    started: float = 0.0
+    duration: float = 0.0
+
+
+_line = msgspec.json.Decoder(_Line)
 
 
 class AggregatorBatch(Batch):
@@ -63,20 +71,31 @@ class AggregatorDialect(JSONDialect):
     def encoder(self, head: Head, batch: Batch, settings: Settings) -> Encoder:
         if not isinstance(batch, AggregatorBatch):
             batch = AggregatorBatch(batch.items, routes=[item.target for item in batch.items], places=[item.index for item in batch.items])
-        return as_asked(head, AggregatorEncoder(batch))
+        return as_asked(head, AggregatorEncoder(batch), settings.durations)
 
     def write(self, requests: Sequence[SubRequest]) -> tuple[Headers, bytes]:
         for request in requests:
-            if request.method != "GET" or request.headers or request.body:
-                raise ValueError(f"the aggregator dialect has no way to say {request.method}, headers or a body")
+            if request.method != "GET" or request.headers or request.body or request.after or request.group or request.late is not None:
+                raise ValueError("the aggregator dialect has no way to say anything but a GET without headers, body, dependencies or group")
         return [("Content-Type", "application/json")], encode([request.target for request in requests])
 
     def read(self, headers: Headers, body: bytes, requests: Sequence[SubRequest]) -> list[SubResponse]:
         answers = _answers.decode(body)
-        missing = [request.target for request in requests if request.target not in answers]
-        if missing:
-            raise ValueError(f"no answer to {missing[0]!r}")
-        return [_response(bytes(answers[request.target])) for request in requests]
+        found = {route: _response(bytes(body)) for route, body in answers.items()}
+        known = [found[request.target] for request in requests if request.target in found]
+        if len(known) < len(requests):
+            raise Unanswered([found.get(request.target) for request in requests])
+        return known
+
+    def read_line(self, line: bytes, requests: Sequence[SubRequest]) -> list[tuple[int, SubResponse]]:
+        read = _line.decode(line)
+        answer = _response(bytes(read.body))
+        answer.status, answer.started, answer.duration = read.status, read.started, read.duration
+        # One line answers a route wherever it was sent.
+        places = [place for place, request in enumerate(requests) if request.target == read.route]
+        if not places:
+            raise ValueError(f"an answer to {read.route!r}, which was not asked for")
+        return [(place, answer) for place in places]
 
 
 class AggregatorEncoder(Splicer):

@@ -20,7 +20,7 @@ from ..protocols import Encoder, Shape
 from ..settings import Settings
 from ._files import FilesDialect
 from ._json import Splicer, as_object, base64_of, encode, from_object, headers_of, read_json, text_of, upper_case
-from ._lines import as_asked
+from ._lines import as_asked, at
 
 DURATION = "batch_requests.duration"
 """The member of an item's headers that tells its duration, in seconds, as a JSON number."""
@@ -71,6 +71,12 @@ class _Answered(Struct):
     body_encoding: str = ""
 
 
+class _Line(_Answered, kw_only=True):
+    index: int
+    started: float = 0.0
+    duration: float = 0.0
+
+
 class _WrappedAnswers(Struct):
     batch: list[_Answered]
 
@@ -78,6 +84,7 @@ class _WrappedAnswers(Struct):
 _requests = msgspec.json.Decoder(list[_Request] | _Wrapped)
 _any_requests = msgspec.json.Decoder(list[_AnyRequest] | _AnyWrapped)
 _answers = msgspec.json.Decoder(list[_Answered] | _WrappedAnswers)
+_line = msgspec.json.Decoder(_Line)
 _string = msgspec.json.Decoder(str)
 
 
@@ -110,14 +117,10 @@ class DjangoDialect(FilesDialect):
     def encoder(self, head: Head, batch: Batch, settings: Settings) -> Encoder:
         wrapped = isinstance(batch, DjangoBatch) and batch.wrapped
         duration = (settings.duration_header or DURATION) if settings.durations else None
-        return as_asked(head, DjangoEncoder(b'{"batch":[' if wrapped else b"[", b"]}" if wrapped else b"]", duration))
+        return as_asked(head, DjangoEncoder(b'{"batch":[' if wrapped else b"[", b"]}" if wrapped else b"]", duration), settings.durations)
 
     def write(self, requests: Sequence[SubRequest]) -> tuple[Headers, bytes]:
-        written = [
-            {"method": request.method, "url": request.target, "headers": as_object(request.headers), "body": request.body.decode()}
-            for request in requests
-        ]
-        return [("Content-Type", "application/json")], encode({"batch": written})
+        return [("Content-Type", "application/json")], encode({"batch": [_written(request) for request in requests]})
 
     def read(self, headers: Headers, body: bytes, requests: Sequence[SubRequest]) -> list[SubResponse]:
         read = _answers.decode(body)
@@ -125,6 +128,12 @@ class DjangoDialect(FilesDialect):
         if len(answers) != len(requests):
             raise ValueError(f"{len(answers)} answers to {len(requests)} requests")
         return [_response(answer) for answer in answers]
+
+    def read_line(self, line: bytes, requests: Sequence[SubRequest]) -> list[tuple[int, SubResponse]]:
+        read = _line.decode(line)
+        answer = _response(read)
+        answer.started, answer.duration = read.started, read.duration or answer.duration
+        return [(at(read.index, requests), answer)]
 
 
 class DjangoEncoder(Splicer):
@@ -179,6 +188,14 @@ def _json(raw: Raw, pointer: str) -> bytes:
     if body == b"null":
         return b""
     raise BadBatch("A body is a string, or an object or list that is sent as JSON.", pointer)
+
+
+def _written(request: SubRequest) -> dict[str, object]:
+    if request.after or request.group or request.late is not None:
+        raise ValueError("the django dialect has no way to say dependencies, groups or references")
+    if request.body and not any(name.lower() == "content-type" for name, _ in request.headers):
+        raise ValueError("a body without a Content-Type would be taken for JSON")
+    return {"method": request.method, "url": request.target, "headers": as_object(request.headers), "body": request.body.decode()}
 
 
 def _response(answer: _Answered) -> SubResponse:

@@ -22,13 +22,13 @@ from msgspec import UNSET, Raw, Struct, UnsetType, field
 from .._body import FORM_DATA
 from ..errors import BatchRejected
 from ..model import Batch, Done, Fault, Head, Headers, SubRequest, SubResponse
-from ..protocols import Encoder, Shape
+from ..protocols import Encoder, Shape, Unanswered
 from ..settings import Settings
 from ._envelope import content_type_of, kind_of
 from ._facebook import FORM, PLACE, Header, Items, is_form, requests_of
 from ._form import Form
 from ._json import JSON, JSONDialect, Splicer, base64_of, encode, is_json, text_of
-from ._lines import as_asked
+from ._lines import as_asked, at
 from ._results import refers
 
 SUCCESS = '{"success": true}'
@@ -61,12 +61,20 @@ class _Answered(Struct, gc=False):
     body: str | None = None
 
 
+class _Line(_Answered, gc=False, kw_only=True):
+    index: int
+    code: int | UnsetType = UNSET  # type: ignore[assignment]  # nothing but the index is told of an answer that is not wanted
+    started: float = 0.0
+    duration: float = 0.0
+
+
 class _Error(Struct):
     message: str
     type: str
 
 
 _answers = msgspec.json.Decoder(list[_Answered | None])
+_line = msgspec.json.Decoder(_Line)
 _members = msgspec.json.Decoder(dict[str, Raw])
 _error = msgspec.json.Decoder(_Error)
 
@@ -110,7 +118,7 @@ class FacebookDialect(JSONDialect):
 
     def encoder(self, head: Head, batch: Batch, settings: Settings) -> Encoder:
         encoder = FacebookEncoder(batch.omitted, batch.with_headers) if isinstance(batch, FacebookBatch) else FacebookEncoder()
-        return as_asked(head, encoder)
+        return as_asked(head, encoder, settings.durations)
 
     def refusal(self, head: Head, error: BatchRejected) -> tuple[int, Headers, bytes]:
         return error.status, list(JSON), _refused(error.status, error.detail, {"code": error.code, **error.members()})
@@ -128,7 +136,21 @@ class FacebookDialect(JSONDialect):
         answers = _answers.decode(body)
         if len(answers) != len(requests):
             raise ValueError(f"{len(answers)} answers to {len(requests)} requests")
-        return [_response(place, request, answer) for place, (request, answer) in enumerate(zip(requests, answers, strict=True))]
+        found = [_response(request, answer) for request, answer in zip(requests, answers, strict=True) if answer is not None]
+        if len(found) < len(answers):
+            # What was not wanted, or not done in time.
+            rest = iter(found)
+            raise Unanswered([None if answer is None else next(rest) for answer in answers])
+        return found
+
+    def read_line(self, line: bytes, requests: Sequence[SubRequest]) -> list[tuple[int, SubResponse]]:
+        read = _line.decode(line)
+        place = at(read.index, requests)
+        if read.code is UNSET:
+            return []
+        answer = _response(requests[place], read)
+        answer.started, answer.duration = read.started, read.duration
+        return [(place, answer)]
 
 
 class FacebookEncoder(Splicer):
@@ -219,9 +241,7 @@ def _written(place: int, request: SubRequest) -> _Written:
     return _Written(request.method, request.target, headers, body, depends_on=_called(request.after[0].index) if request.after else "")
 
 
-def _response(place: int, request: SubRequest, answer: _Answered | None) -> SubResponse:
-    if answer is None:
-        raise ValueError(f"request {place} has no answer: it was not wanted, or not done in time")
+def _response(request: SubRequest, answer: _Answered) -> SubResponse:
     headers = [(header.name, header.value) for header in answer.headers if header.name.lower() != _CODING]
     text = answer.body or ""
     body = text.encode()

@@ -25,6 +25,7 @@ from ._envelope import (
     capitalised,
     fields_of,
     is_envelope,
+    line_of,
     responses_of,
     speaks_odata,
     without_spaces,
@@ -72,7 +73,7 @@ class GraphDialect(FilesDialect):
         return self.with_files(Batch(items, PLACE, linked=any(item.after for item in items)), head, body, settings)
 
     def encoder(self, head: Head, batch: Batch, settings: Settings) -> Encoder:
-        return as_asked(head, GraphEncoder(b'{"responses":[', b"]}"))
+        return as_asked(head, GraphEncoder(b'{"responses":[', b"]}"), settings.durations)
 
     def refusal(self, head: Head, error: BatchRejected) -> tuple[int, Headers, bytes]:
         members = error.members()
@@ -89,6 +90,9 @@ class GraphDialect(FilesDialect):
 
     def read(self, headers: Headers, body: bytes, requests: Sequence[SubRequest]) -> list[SubResponse]:
         return responses_of(body, requests)
+
+    def read_line(self, line: bytes, requests: Sequence[SubRequest]) -> list[tuple[int, SubResponse]]:
+        return line_of(line, requests)
 
 
 _NO_CONTENT = frozenset({204, 205, 304})

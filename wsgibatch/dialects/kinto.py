@@ -24,10 +24,10 @@ from ..errors import BadBatch, BatchRejected, TooLarge
 from ..model import Batch, Done, Fault, Head, Headers, SubRequest, SubResponse
 from ..protocols import Encoder, Shape
 from ..settings import Settings
-from ._envelope import Answered, body_in, capitalised, content_type_of, kind_of, response_of, without_spaces
+from ._envelope import Answered, AnsweredLine, body_in, capitalised, content_type_of, kind_of, response_of, without_spaces
 from ._files import FilesDialect
 from ._json import JSON, Splicer, as_object, base64_of, encode, headers_of, is_json, read_json
-from ._lines import as_asked
+from ._lines import as_asked, at
 
 _PLACE = "/requests"
 _NOTHING = Raw(b"{}")
@@ -78,6 +78,7 @@ _requests_with_files = msgspec.json.Decoder(_RequestsWithFiles)
 _object = msgspec.json.Decoder(dict[str, Any], float_hook=Raw)
 _told = msgspec.json.Decoder(_Told)
 _answers = msgspec.json.Decoder(_Responses)
+_line = msgspec.json.Decoder(AnsweredLine)
 
 
 class KintoBatch(Batch):
@@ -114,7 +115,7 @@ class KintoDialect(FilesDialect):
         return self.with_files(batch, head, body, settings)
 
     def encoder(self, head: Head, batch: Batch, settings: Settings) -> Encoder:
-        return as_asked(head, KintoEncoder(whole=settings.atomic not in (None, "stop")))
+        return as_asked(head, KintoEncoder(whole=settings.atomic not in (None, "stop")), settings.durations)
 
     def refusal(self, head: Head, error: BatchRejected) -> tuple[int, Headers, bytes]:
         members = error.members()
@@ -134,6 +135,13 @@ class KintoDialect(FilesDialect):
         if len(answers) != len(requests):
             raise ValueError(f"{len(answers)} answers to {len(requests)} requests")
         return [_response(request, answer) for request, answer in zip(requests, answers, strict=True)]
+
+    def read_line(self, line: bytes, requests: Sequence[SubRequest]) -> list[tuple[int, SubResponse]]:
+        read = _line.decode(line)
+        place = at(read.index, requests)
+        answer = _response(requests[place], read)
+        answer.started, answer.duration = read.started, read.duration
+        return [(place, answer)]
 
 
 _HINTS = ("Backoff", "Alert")

@@ -9,11 +9,11 @@ APIs and of Azure Storage; and what the client libraries send.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import groupby
 from secrets import token_hex
-from typing import Literal
+from typing import Literal, NamedTuple, TypeAlias
 
 from msgspec import field
 
@@ -22,7 +22,7 @@ from .._timing import BATCH_DURATION, seconds
 from .._vet import MAX_HEAD, answer_in_place
 from ..errors import BadBatch, BatchRejected, TooManyItems
 from ..model import Answers, Batch, Done, Fault, Head, Headers, SubRequest, SubResponse, Unit
-from ..protocols import Encoder, Shape
+from ..protocols import Encoder, Shape, Unanswered
 from ..settings import Profile, Settings
 from ._http import request_bytes, response_head, response_of
 from ._json import JSON, encode
@@ -118,7 +118,12 @@ class MultipartDialect:
             raise ValueError(f"more than {error.limit} answers to {error.limit} requests") from None
         except BatchRejected as error:
             raise ValueError(error.detail) from None
-        return list(_matched(found, requests))
+        named = _named(found, requests)
+        answers = list(_matched(found, requests)) if named is None else named
+        known = [answer for answer in answers if answer is not None]
+        if len(known) < len(answers):
+            raise Unanswered(answers)
+        return known
 
 
 def _document(fault: Fault, profile: Profile | None) -> bytes:
@@ -252,25 +257,56 @@ def _request_part(boundary: str, request: SubRequest) -> bytes:
     return _part(boundary, _PLAIN_HEAD + content_id, request_bytes(request.method, request.target, request.headers, request.body))
 
 
-Part = SubResponse | list[SubResponse]
+class _Leaf(NamedTuple):
+    name: str
+    """The id of the request that it answers, empty where none is told."""
+    answer: SubResponse
 
 
-def _answered(body: bytes, content_type: str, limit: int) -> Iterator[Part]:
+_Part: TypeAlias = _Leaf | list[_Leaf]
+
+
+def _answered(body: bytes, content_type: str, limit: int) -> Iterator[_Part]:
     """The answers in *body*, those to a changeset as a list."""
     for start, end in split(body, boundary_of(content_type), limit):
         fields, content = part_of(body, start, end)
         inner = fields.get("content-type", "")
         if inner[:10].lower() == "multipart/":
-            spans = ((part_of(body, first, last)[1], last) for first, last in split(body, boundary_of(inner), limit, content, end))
-            yield [SubResponse(*response_of(body, first, last)) for first, last in spans]
+            yield [_leaf(body, *part_of(body, first, last), last) for first, last in split(body, boundary_of(inner), limit, content, end)]
         else:
-            yield SubResponse(*response_of(body, content, end))
+            yield _leaf(body, fields, content, end)
 
 
-def _matched(found: list[Part], requests: Sequence[SubRequest]) -> Iterator[SubResponse]:
-    """An answer for each of *requests*: the one answer to a changeset that failed is that of all its members.
+def _leaf(body: bytes, fields: Mapping[str, str], start: int, end: int) -> _Leaf:
+    status, reason, told, content = response_of(body, start, end)
+    name, duration, headers = fields.get("content-id", ""), 0.0, []
+    for header, value in told:
+        if header == BATCH_DURATION and _SECONDS.match(value):
+            duration = float(value)
+        elif header.lower() == "content-id":
+            # Some servers write it there, and no app does.
+            name = name or value
+        else:
+            headers.append((header, value))
+    return _Leaf(name.removeprefix("<").removesuffix(">").removeprefix("response-"), SubResponse(status, reason, headers, content, duration=duration))
 
-    Behind a failure the server may have stopped. What it has not run has the status 0.
+
+_SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?\Z")
+
+
+def _named(found: list[_Part], requests: Sequence[SubRequest]) -> list[SubResponse | None] | None:
+    """The answers by the ids of their requests, where all of both have one; None where they do not."""
+    leaves = {part.name: part.answer for part in found if isinstance(part, _Leaf)}
+    ids = ["" if request.group or request.id is None else str(request.id) for request in requests]
+    if "" in ids or len(leaves) < len(found) or not leaves.keys() <= set(ids):
+        return None
+    return [leaves.get(name) for name in ids]
+
+
+def _matched(found: list[_Part], requests: Sequence[SubRequest]) -> Iterator[SubResponse | None]:
+    """An answer for each of *requests*, by their order: the one answer to a changeset that failed is that of all its members.
+
+    Behind a failure the server may have stopped. What it has not run has None.
 
     :raises ValueError: when there are more answers, or fewer.
     """
@@ -281,7 +317,7 @@ def _matched(found: list[Part], requests: Sequence[SubRequest]) -> Iterator[SubR
         count = len(list(members))
         for size in [count] if group else [1] * count:
             if failed and not left:
-                yield from [SubResponse(0, "", [], b"") for _ in range(size)]
+                yield from [None] * size
                 continue
             answers = _next(left, size)
             failed = answers[-1:] != [] and answers[-1].status >= 400
@@ -295,11 +331,11 @@ def _matched(found: list[Part], requests: Sequence[SubRequest]) -> Iterator[SubR
         raise ValueError(f"{len(found)} answers to {len(requests)} requests")
 
 
-def _next(left: list[Part], size: int) -> list[SubResponse]:
+def _next(left: list[_Part], size: int) -> list[SubResponse]:
     """Take the answers to the next unit, of *size* requests, off the end of *left*."""
     part = left.pop() if left else []
     if isinstance(part, list):
-        return part
+        return [leaf.answer for leaf in part]
     # Where the answers to a changeset stand among the others, one that failed has a single one.
-    others = [left.pop() for _ in range(min(size - 1, len(left)))] if part.status < 400 else []
-    return [part, *(other for other in others if isinstance(other, SubResponse))]
+    others = [left.pop() for _ in range(min(size - 1, len(left)))] if part.answer.status < 400 else []
+    return [part.answer, *(other.answer for other in others if isinstance(other, _Leaf))]

@@ -88,7 +88,7 @@ class OdataDialect(GraphDialect):
         return self.with_files(Batch(items, PLACE, linked, "stop" if stops else "continue"), head, body, settings)
 
     def encoder(self, head: Head, batch: Batch, settings: Settings) -> Encoder:
-        return as_asked(head, OdataEncoder(head))
+        return as_asked(head, OdataEncoder(head), settings.durations)
 
     def refusal(self, head: Head, error: BatchRejected) -> tuple[int, Headers, bytes]:
         status, headers, body = super().refusal(head, error)

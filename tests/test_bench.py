@@ -1,0 +1,73 @@
+"""``wsgibatch bench``, run as its users run it, against a real server."""
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from tests.clients.conftest import Server
+from tests.servers.run import gunicorn
+from tests.test_cli import COMMAND
+from wsgibatch._bench import CONNECTIONS, ROUNDS
+
+
+@pytest.fixture(scope="module")
+def auto() -> Iterator[Server]:
+    with gunicorn("--worker-class", "gthread", "--threads", "8", "tests.clients.site:make('auto')") as base:
+        yield Server(base, "auto")
+
+
+def bench(*arguments: str, batch: bytes = b"/echo/1\n/echo/2\nHEAD /echo/3\n/echo/4\n") -> tuple[int, str, str]:
+    ended = subprocess.run([COMMAND, "bench", *arguments], input=batch, check=False, capture_output=True, timeout=60)
+    return ended.returncode, ended.stdout.decode(), ended.stderr.decode()
+
+
+def test_three_ways_are_measured_and_set_against_the_batch(auto: Server) -> None:
+    status, out, err = bench(auto.batch)
+
+    first, *lines = out.splitlines()
+    assert (status, err) == (0, "")
+    assert first == f"4 requests, the median of {ROUNDS} rounds"
+    assert [re.sub(r"[0-9]+\.[0-9]", "N", line).split() for line in lines] == [
+        ["in", "one", "batch", "N", "ms"],
+        ["one", "by", "one", "N", "ms", "N", "times", "as", "long"],
+        ["on", str(CONNECTIONS), "connections", "N", "ms", "N", "times", "as", "long"],
+    ]
+
+
+def test_each_way_sends_every_request_in_every_round(auto: Server) -> None:
+    before = auto.seen()
+
+    status, _, _ = bench("--unsafe", auto.batch, batch=b"POST /echo/bench {}\n/echo/other\n")
+
+    seen = {path: count - before.get(path, 0) for path, count in auto.seen().items() if "bench" in path or "other" in path or path == "/batch"}
+    rounds = 1 + ROUNDS
+    assert status == 0
+    assert seen == {"/batch": rounds, "/echo/bench": 2 * rounds, "/echo/other": 2 * rounds}
+
+
+def test_numbers_come_as_json_for_programs(auto: Server) -> None:
+    found = json.loads(bench("--json", auto.batch)[1])
+
+    assert (found["requests"], found["rounds"], found["ratios"]["batch"]) == (4, ROUNDS, 1.0)
+    assert found["seconds"].keys() == found["ratios"].keys() == {"batch", "one by one", f"{CONNECTIONS} connections"}
+    assert found["ratios"]["one by one"] == pytest.approx(found["seconds"]["one by one"] / found["seconds"]["batch"])
+
+
+def test_a_batch_that_writes_is_measured_only_if_asked(auto: Server) -> None:
+    before = auto.seen()
+
+    status, _, err = bench(auto.batch, batch=b"/echo\nPOST /echo {}\n")
+
+    assert status == 2
+    assert f"POST /echo would be done {3 * (ROUNDS + 1)} times" in err
+    assert auto.seen() == before
+
+
+def test_a_batch_that_is_refused_is_told(auto: Server) -> None:
+    status, _, err = bench(auto.batch, batch=b"/echo\n" * 11)
+
+    assert status == 1
+    assert "The batch was answered with 413" in err

@@ -1,0 +1,282 @@
+"""``wsgibatch send``, run as its users run it, against a real server."""
+
+import json
+import os
+import pty
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.clients.conftest import Server
+from tests.servers.run import gunicorn
+from tests.test_cli import COMMAND
+from wsgibatch import ConfigError, SubRequest, SubResponse
+from wsgibatch._send import Outcome, Written, document, shown, written
+from wsgibatch.dialects.django import DjangoDialect
+
+LINES = """\
+# what is asked
+GET /echo/1?a=b
+/text
+
+POST /echo {"a": 1}
+GET /status/404
+GET /bin
+"""
+
+BATCHES = {
+    "django": [{"method": "GET", "url": "/echo/1"}, {"method": "POST", "url": "/echo/2", "body": "x", "headers": {"Content-Type": "text/plain"}}],
+    "django, wrapped": {"batch": [{"method": "GET", "url": "/echo/1"}, {"method": "GET", "url": "/echo/2"}]},
+    "aggregator": ["/echo/1", "/echo/2"],
+    "graph": {"requests": [{"id": "a", "method": "GET", "url": "/echo/1"}, {"id": "b", "method": "GET", "url": "/echo/2", "dependsOn": ["a"]}]},
+}
+
+MULTIPART = (
+    b"--b\r\nContent-Type: application/http\r\nContent-ID: <a>\r\n\r\nGET /echo/1 HTTP/1.1\r\n\r\n"
+    b"--b\r\nContent-Type: application/http\r\n\r\nPOST /echo/2 HTTP/1.1\r\nContent-Length: 1\r\n\r\nx\r\n--b--\r\n"
+)
+
+
+@pytest.fixture(scope="module")
+def auto() -> Iterator[Server]:
+    with gunicorn("--worker-class", "gthread", "--threads", "8", "tests.clients.site:make('auto')") as base:
+        yield Server(base, "auto")
+
+
+def sent(*arguments: str, batch: bytes = b"") -> tuple[int, str, str]:
+    """Exit status, output and error output."""
+    ended = subprocess.run([COMMAND, "send", *arguments], input=batch, check=False, capture_output=True, timeout=60)
+    return ended.returncode, ended.stdout.decode(), ended.stderr.decode()
+
+
+def items(*arguments: str, batch: bytes = b"") -> list[dict[str, Any]]:
+    status, out, err = sent("--json", *arguments, batch=batch)
+    assert (status, err) == (0, "")
+    return list(json.loads(out)["items"])
+
+
+def test_a_batch_in_lines_is_shown_as_a_table(auto: Server, tmp_path: Path) -> None:
+    (tmp_path / "batch.txt").write_text(LINES)
+
+    status, out, err = sent(auto.batch, str(tmp_path / "batch.txt"))
+
+    lines = out.splitlines()
+    assert (status, err) == (1, "")
+    assert [line.split()[:3] for line in lines[:-1]] == [
+        ["GET", "/echo/1?a=b", "200"],
+        ["GET", "/text", "200"],
+        ["POST", "/echo", "200"],
+        ["GET", "/status/404", "404"],
+        ["GET", "/bin", "200"],
+    ]
+    assert all(re.search(r" [0-9]+ +[0-9]+\.[0-9] ms +=+", line) for line in lines[:-1])
+    assert re.fullmatch(r"  5 requests: 1 failed\. [0-9.]+ ms, [0-9]+ bytes sent, [0-9]+ received\.", lines[-1])
+
+
+@pytest.mark.parametrize("form", BATCHES)
+def test_a_batch_in_json_is_sent_as_it_stands(auto: Server, form: str) -> None:
+    before = auto.posts()
+
+    found = items(auto.batch, batch=json.dumps(BATCHES[form]).encode())
+
+    assert [(item["status"], item["url"], item["body"]["path"], item["body"]["item"]) for item in found] == [
+        (200, "/echo/1", "/echo/1", 0),
+        (200, "/echo/2", "/echo/2", 1),
+    ]
+    assert all(item["duration"] > 0 for item in found)
+    assert auto.posts() == before + 1
+
+
+def test_a_batch_in_odata_is_told_by_its_header(auto: Server) -> None:
+    batch = {"requests": [{"id": "a", "method": "GET", "url": "/echo/1"}, {"id": "b", "method": "GET", "url": "$a", "dependsOn": ["a"]}]}
+
+    status, out, _ = sent("--json", "-H", "OData-Version: 4.01", auto.batch, batch=json.dumps(batch).encode())
+
+    assert status == 0
+    assert [item["body"]["path"] for item in json.loads(out)["items"]] == ["/echo/1", "/echo/1"]
+
+
+def test_a_batch_in_multipart_is_sent_as_it_stands(auto: Server) -> None:
+    found = items(auto.batch, batch=MULTIPART)
+
+    assert [(item["body"]["method"], item["body"]["path"], item["body"]["body"]) for item in found] == [
+        ("GET", "/echo/1", ""),
+        ("POST", "/echo/2", "x"),
+    ]
+
+
+@pytest.mark.parametrize("dialect", ["django", "graph", "odata", "multipart"])
+def test_lines_are_sent_in_any_dialect(auto: Server, dialect: str) -> None:
+    found = items("--dialect", dialect, auto.batch, "-", batch=b'GET /echo/1\nPUT /echo/2 {"a": "b c"}\n')
+
+    assert [(item["body"]["method"], item["body"]["path"], item["body"]["body"]) for item in found] == [
+        ("GET", "/echo/1", ""),
+        ("PUT", "/echo/2", '{"a": "b c"}'),
+    ]
+
+
+def test_headers_are_those_of_the_batch(auto: Server) -> None:
+    [found] = items("-H", "Authorization: Bearer x", "-H", "X-One:1", auto.batch, batch=b'["/echo"]')
+
+    assert found["body"]["headers"]["AUTHORIZATION"] == "Bearer x"
+    assert found["body"]["headers"]["X_ONE"] == "1"
+
+
+def test_in_json_text_is_text_and_what_is_neither_is_base64(auto: Server) -> None:
+    text, image, empty = items(auto.batch, batch=b"/text\n/bin\n/empty\n")
+
+    assert text["body"] == "Grüße aus dem Süden"
+    assert (image["encoding"], image["size"], image["body"][:8]) == ("base64", 256, "AAECAwQF")
+    assert (empty["status"], empty["body"], empty["size"]) == (204, "", 0)
+
+
+def test_the_exit_status_says_whether_all_has_gone_well(auto: Server) -> None:
+    assert sent(auto.batch, batch=b"/echo")[0] == 0
+    assert sent(auto.batch, batch=b"/echo\n/status/500")[0] == 1
+
+
+@pytest.mark.parametrize(
+    ("batch", "words"),
+    [
+        pytest.param(b"", "there is nothing to send", id="nothing"),
+        pytest.param(b"# only\n\n", "there is nothing to send", id="only a comment"),
+        pytest.param(b"GET\n", "line 1: a method and a path are wanted", id="no path"),
+        pytest.param(b"/a\n1 /b\n", "line 2", id="number"),
+        pytest.param(b"[1, 2]", "this is no batch", id="numbers"),
+        pytest.param(b'[{"method": "GET", "url": 5}]', "this is no batch: ", id="wrong type"),
+        pytest.param(b'{"requests": [{"id": "a", "url": "/"}]}', "(at /requests/0)", id="a place"),
+        pytest.param(b"--b\r\nnonsense", "this is no batch", id="broken multipart"),
+    ],
+)
+def test_what_is_no_batch_is_a_wrong_question(auto: Server, batch: bytes, words: str) -> None:
+    before = auto.posts()
+
+    status, out, err = sent(auto.batch, batch=batch)
+
+    assert (status, out) == (2, "")
+    assert err.startswith("wsgibatch: ")
+    assert words in err
+    assert auto.posts() == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        pytest.param(["ftp://127.0.0.1/batch"], "no http or https url", id="scheme"),
+        pytest.param(["127.0.0.1:8000/batch"], "no http or https url", id="no scheme"),
+        pytest.param(["http://127.0.0.1:port/batch"], "no http or https url", id="port"),
+        pytest.param(["http://127.0.0.1/batch", "/nowhere/at/all"], "No such file", id="file"),
+        pytest.param(["-H", "nonsense", "http://127.0.0.1/batch"], "is no header", id="header"),
+        pytest.param(["--dialect", "grph", "http://127.0.0.1/batch"], "did you mean 'graph'", id="dialect"),
+    ],
+)
+def test_a_wrong_question_is_told(arguments: list[str], words: str) -> None:
+    status, out, err = sent(*arguments, batch=b"/echo")
+
+    assert (status, out) == (2, "")
+    assert words in err
+
+
+def test_a_server_that_is_not_there_is_told() -> None:
+    status, _, err = sent("http://127.0.0.1:1/batch", batch=b"/echo")
+
+    assert status == 1
+    assert err.startswith("wsgibatch: http://127.0.0.1:1/batch does not answer: ConnectionRefusedError")
+
+
+def test_a_batch_that_is_refused_is_told_with_the_reason(auto: Server) -> None:
+    status, out, err = sent(auto.batch, batch=b"/echo\n" * 11)
+
+    assert (status, out) == (1, "")
+    assert err == "wsgibatch: The batch was answered with 413: The batch holds 11 requests and at most 10 are accepted: split it.\n"
+
+
+def test_an_answer_that_is_none_is_told(auto: Server) -> None:
+    status, out, _ = sent(auto.base + "/text", batch=b"/echo")
+
+    assert status == 1
+    assert "no answer" in out
+    assert "the answer to the batch cannot be read" in out
+
+
+@pytest.mark.parametrize(("options", "progress"), [([], b"1/2"), (["--plain"], b"1 of 2")])
+def test_on_a_terminal_it_shows_how_many_have_arrived(auto: Server, options: list[str], progress: bytes) -> None:
+    key = f"terminal{len(options)}"
+    reading, writing = pty.openpty()
+    with subprocess.Popen([COMMAND, "send", *options, auto.batch], stdin=subprocess.PIPE, stdout=writing, stderr=writing) as process:
+        os.close(writing)
+        assert process.stdin is not None
+        process.stdin.write(f"/wait/{key}\n/echo\n".encode())
+        process.stdin.close()
+        seen = b""
+        while progress not in seen:
+            seen += os.read(reading, 1000)
+        # Only now does the app answer the first request.
+        assert sent(auto.batch, batch=f"/go/{key}".encode())[0] == 0
+        while b"requests:" not in seen:
+            seen += os.read(reading, 1000)
+    os.close(reading)
+    assert process.returncode == 0
+    assert (b"\x1b[" in seen) == (not options)
+
+
+def line(text: bytes) -> list[tuple[str, str, bytes]]:
+    return [(request.method, request.target, request.body) for request in written(text, "auto", []).requests]
+
+
+def test_a_line_is_a_method_a_path_and_a_body() -> None:
+    assert line(b'get /a\n/b?c=d\nhttp://h/x\nPOST /e  {"f": " g "} \nDELETE http://h/y\n') == [
+        ("GET", "/a", b""),
+        ("GET", "/b?c=d", b""),
+        ("GET", "http://h/x", b""),
+        ("POST", "/e", b'{"f": " g "}'),
+        ("DELETE", "http://h/y", b""),
+    ]
+
+
+def test_what_the_dialect_cannot_say_is_a_wrong_question() -> None:
+    with pytest.raises(ConfigError, match="name another --dialect"):
+        written(b"POST /a {}", "aggregator", [])
+
+
+def outcome(*answers: SubResponse | None) -> tuple[Written, Outcome]:
+    requests = [SubRequest(number, "GET", f"/{'x' * 20 * number}", []) for number in range(len(answers))]
+    return Written(DjangoDialect(), [], b"", requests), Outcome(list(answers), 10, 20, 0.5, "cut off")
+
+
+def told(width: int, *answers: SubResponse | None) -> list[str]:
+    batch, came = outcome(*answers)
+    return ["".join(text for text, _ in pieces).rstrip() for pieces in shown(batch, came, width, " ===")]
+
+
+def test_a_table_has_status_size_duration_and_a_waterfall() -> None:
+    found = told(
+        72,
+        SubResponse(200, "OK", [], b"12345", started=0.0, duration=0.1),
+        SubResponse(500, "", [], b"", started=0.1, duration=0.3),
+        None,
+        SubResponse(0, "", [], b"x"),
+    )
+
+    assert found == [
+        "  GET  /                         200         5   100.0 ms  ===",
+        "  GET  /xxxxxxxxxxxxxxxxxxxx     500         0   300.0 ms     ==========",
+        "  GET  /xxxxxxxxxxxxxxxxxxxx...  no answer",
+        "  GET  /xxxxxxxxxxxxxxxxxxxx...    -         1",
+        "  4 requests: 2 failed. 500.0 ms, 10 bytes sent, 20 received.",
+        "  cut off",
+    ]
+
+
+def test_a_call_without_an_answer_has_no_status_in_json() -> None:
+    found = json.loads(document(*outcome(None)))
+
+    assert (found["items"], found["failed"], found["fault"]) == (
+        [{"index": 0, "id": None, "method": "GET", "url": "/", "status": None}],
+        1,
+        "cut off",
+    )

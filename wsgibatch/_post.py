@@ -1,0 +1,69 @@
+"""Requests of the command over plain connections of the standard library."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from urllib.parse import urlsplit
+
+from .errors import ConfigError, WSGIBatchError
+from .model import Headers
+
+_PIECE = 64 << 10
+
+
+class PostError(WSGIBatchError):
+    """There is no answer; the message says why."""
+
+
+@contextmanager
+def opened(url: str) -> Iterator[HTTPConnection]:
+    """A connection to the server of *url*, made when it is first used.
+
+    :raises ConfigError: for a url that is none.
+    """
+    try:
+        parts = urlsplit(url)
+        kind = {"http": HTTPConnection, "https": HTTPSConnection}[parts.scheme]
+        connection = kind(parts.hostname or "", parts.port)
+    except (KeyError, ValueError):
+        raise ConfigError(f"{url!r} is no http or https url") from None
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def post(connection: HTTPConnection, url: str, headers: Headers, body: bytes) -> tuple[int, Headers, Iterator[bytes]]:
+    """Post *body*: status, headers, and the answer piece by piece as it arrives.
+
+    :raises PostError: when there is none; while the pieces are read, when it breaks off.
+    """
+    return asked(connection, "POST", url, headers, body)
+
+
+def asked(connection: HTTPConnection, method: str, url: str, headers: Headers, body: bytes) -> tuple[int, Headers, Iterator[bytes]]:
+    """The same with any *method*."""
+    parts = urlsplit(url)
+    target = (parts.path or "/") + ("?" + parts.query if parts.query else "")
+    try:
+        connection.putrequest(method, target, skip_accept_encoding=True)
+        for name, value in headers:
+            if name.lower() not in ("content-length", "host"):
+                connection.putheader(name, value)
+        if body or method in ("POST", "PUT", "PATCH"):
+            connection.putheader("Content-Length", str(len(body)))
+        connection.endheaders(body)
+        response = connection.getresponse()
+    except (OSError, HTTPException, ValueError) as error:
+        raise PostError(f"{url} does not answer: {error!r}") from error
+
+    def pieces() -> Iterator[bytes]:
+        try:
+            while piece := response.read1(_PIECE):
+                yield piece
+            # Told by a length, the end is not noticed by itself, and the connection would stay taken.
+            response.close()
+        except (OSError, HTTPException) as error:
+            raise PostError(f"the answer of {url} broke off: {error!r}") from error
+
+    return response.status, response.getheaders(), pieces()

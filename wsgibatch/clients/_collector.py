@@ -1,0 +1,82 @@
+"""Requests of httpx that one thread collects: a block that is left with their answers."""
+
+from collections.abc import Callable
+from functools import partialmethod
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+from urllib.parse import urljoin
+
+from ._deferred import Deferred, fail, fill
+from ._gathering import Asked, Endpoint, completed
+
+Run: TypeAlias = Callable[[list[Asked], Callable[[Asked, Any, Any, float], None]], None]
+"""Sends requests, and calls back with each, its answer, its response where it was sent by itself, and the seconds since then."""
+
+
+class Collector:
+    """Collects requests of one thread, and gives a response for each at once; what it is made of is there when the block has been left.
+
+    A block that is left with an exception sends nothing.
+    """
+
+    def __init__(self, run: Run, endpoint: Endpoint, base: str) -> None:
+        self._run, self._endpoint, self._base = run, endpoint, base
+        self._kind = type("DeferredResponse", (Deferred, endpoint.library.Response), {})
+        self._asked: list[Asked] = []
+
+    def request(self, method: str, url: str, **kwargs: Any) -> Any:
+        """As ``httpx.Request``; *url* may be relative.
+
+        :raises ValueError: for a url of another host.
+        """
+        library = self._endpoint.library
+        # What a client of the library has for its default.
+        kwargs.setdefault("extensions", {"timeout": library.Timeout(5.0).as_dict()})
+        return self.send(library.Request(method, urljoin(self._base, url), **kwargs))
+
+    get = partialmethod(request, "GET")
+    options = partialmethod(request, "OPTIONS")
+    head = partialmethod(request, "HEAD")
+    post = partialmethod(request, "POST")
+    put = partialmethod(request, "PUT")
+    patch = partialmethod(request, "PATCH")
+    delete = partialmethod(request, "DELETE")
+
+    def send(self, request: Any) -> Any:
+        """*request*, later; ``client.build_request(...)`` gives one that has the client's headers and cookies.
+
+        :raises ValueError: for what goes to another host.
+        """
+        if not self._endpoint.takes(request):
+            raise ValueError(f"{request.url} is not of the host of this batch, or has extensions: send it with the client")
+        request.read()
+        self._asked.append(Asked(self._endpoint.call(request), request, self._kind()))
+        return self._asked[-1].future
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        asked, self._asked = self._asked, []
+        failure: Exception = ValueError("This request was never sent, since the block was left with an exception.")
+        missing: list[Exception] = []
+
+        def settled(one: Asked, answer: Any, alone: Any, waited: float) -> None:
+            if isinstance(answer, Exception):
+                fail(one.future, answer)
+                missing.append(answer)
+            else:
+                response = self._endpoint.response(answer) if alone is None else alone
+                fill(one.future, completed(response, one.request, answer.duration or waited))
+
+        try:
+            if kind is None:
+                self._run(asked, settled)
+        except Exception as refused:
+            failure = refused
+            raise
+        finally:
+            for one in asked:
+                fail(one.future, failure)
+        if missing:
+            raise missing[0]

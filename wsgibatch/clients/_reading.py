@@ -1,0 +1,66 @@
+"""The answer to one batch, read as it arrives: at once where it comes in lines, otherwise when it is whole."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from .._timing import read_timing
+from ..dialects._lines import TYPE, LinesReader
+from ..model import Headers, SubRequest, SubResponse
+from ..protocols import Dialect, LinesDialect, Unanswered
+
+Answers = Iterable[tuple[int, SubResponse]]
+
+
+class Reading:
+    """Finds out whose answer is whose. An answer to a request is given once.
+
+    :param headers: of the answer.
+    """
+
+    def __init__(self, dialect: Dialect, requests: Sequence[SubRequest], headers: Headers) -> None:
+        self._dialect, self._requests, self._headers = dialect, requests, headers
+        self._lines = LinesReader(dialect.read_line, requests) if isinstance(dialect, LinesDialect) and _is_lines(headers) else None
+        self._pieces: list[bytes] = []
+        self._answered: set[int] = set()
+        self.fault = ""
+        """Why there are no more answers, where there should be."""
+
+    def feed(self, data: bytes) -> Iterator[tuple[int, SubResponse]]:
+        """The answers that *data*, the next bytes, completes, each with the place of its request."""
+        if self._lines is None:
+            self._pieces.append(data)
+        elif not self.fault:
+            yield from self._once(self._lines.feed(data))
+
+    def end(self) -> Iterator[tuple[int, SubResponse]]:
+        """The answers that are known once all bytes are."""
+        if self._lines is None:
+            yield from self._once(self._whole())
+        elif not self._lines.complete and not self.fault:
+            self.fault = "the answer to the batch was cut off"
+
+    def _whole(self) -> Answers:
+        try:
+            answers: Sequence[SubResponse | None] = self._dialect.read(self._headers, b"".join(self._pieces), self._requests)
+        except Unanswered as error:
+            answers = error.answers
+        times = read_timing(self._headers)
+        for place, answer in enumerate(answers):
+            if answer is not None:
+                if place in times:
+                    answer.started = times[place][0]
+                    answer.duration = answer.duration or times[place][1]
+                yield place, answer
+
+    def _once(self, answers: Answers) -> Answers:
+        try:
+            for place, answer in answers:
+                if place not in self._answered:
+                    self._answered.add(place)
+                    yield place, answer
+        except ValueError as error:
+            self.fault = f"the answer to the batch cannot be read: {error}"
+
+
+def _is_lines(headers: Headers) -> bool:
+    content_type = next((value for name, value in headers if name.lower() == "content-type"), "")
+    return content_type.partition(";")[0].strip().lower() == TYPE
