@@ -411,6 +411,49 @@ def test_headers_are_those_of_each_call(word: str) -> None:
         assert {name: value for name, value in seen.items() if value != "*/*"} == wanted
 
 
+@pytest.mark.parametrize("word", ["multipart", "django", "graph", "odata"])
+def test_what_items_do_not_inherit_stays_with_each_call_though_all_have_it(word: str) -> None:
+    headers = [("Content-Type", "application/json"), ("If-Match", '"a"'), ("Accept", "text/plain"), ("Prefer", "return=minimal")]
+    calls = [call_of("POST", f"/{number}", headers, b"{}") for number in range(2)]
+
+    driven = Driven(sender(word), calls, endpoint(word))
+
+    for found in driven.settled.values():
+        assert isinstance(found, SubResponse)
+        seen = json.loads(found.body)
+        assert seen["type"] == "application/json"
+        assert [seen["headers"].get(f"HTTP_{name}") for name in ("IF_MATCH", "ACCEPT", "PREFER")] == ['"a"', "text/plain", "return=minimal"]
+
+
+def test_a_call_that_is_answered_twice_has_the_first_answer() -> None:
+    calls = numbered(2)
+    whole = endpoint("graph")
+
+    def doubling(post: Post) -> Answer:
+        answer = whole(post)
+        first, *rest = answer.body.splitlines(keepends=True)
+        return answer._replace(body=first + first.replace(b'"status":200', b'"status":500') + b"".join(rest))
+
+    driven = Driven(sender("graph"), calls, doubling)
+
+    assert driven.statuses(calls) == [200, 200]
+
+
+def test_what_is_sent_again_is_still_sent_before_what_stands_behind_it() -> None:
+    asked: list[str] = []
+    times = {"/0": 1}
+
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        asked.append(environ["PATH_INFO"])
+        return list(busy(times, "0")(environ, start_response))
+
+    calls = numbered(4)
+    driven = Driven(sender("graph", 2, retries=1), calls, endpoint("graph", app))
+
+    assert asked == ["/0", "/1", "/0", "/2", "/3"]
+    assert driven.statuses(calls) == [200] * 4
+
+
 def test_what_reads_as_a_reference_in_company_is_still_what_it_is() -> None:
     headers = [("Content-Type", "application/json")]
     calls = [call_of("POST", f"/{number}", headers, json.dumps({"a": f"$item-{number - 1}/a"}).encode()) for number in range(3)]

@@ -256,6 +256,28 @@ def test_auth_that_signs_requests_signs_each_call_and_the_batch(multipart_server
     assert signed == ["/echo/1", "/echo/2", "/batch"]
 
 
+def test_a_call_that_is_signed_keeps_its_signature_and_the_batch_has_another(server: Server) -> None:
+    def sign(request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["X-Signature"] = f"{request.method} {request.path_url}"
+        return request
+
+    with batching(server) as session:
+        session.auth = sign
+        found = session.get("/echo/1")
+
+    assert of_the_client(found)["X_SIGNATURE"] == "GET /echo/1"
+
+
+def test_what_only_the_batch_would_be_sent_is_not_handed_down_to_its_calls(server: Server) -> None:
+    with batching(server) as session:
+        session.cookies.set("k", "v", path="/batch")
+        session.headers["X-One"] = "1"
+        found = session.get("/echo"), session.get("/echo", headers={"X-One": None})
+
+    assert [of_the_client(one).get("COOKIE") for one in found] == [None, None]
+    assert [of_the_client(one).get("X_ONE") for one in found] == ["1", None]
+
+
 def test_cookies_that_an_answer_sets_are_kept_by_the_session(server: Server) -> None:
     if server.dialect == "aggregator":
         pytest.skip("this dialect tells no headers")
