@@ -200,12 +200,19 @@ class Shape:
         self.members: frozenset[str] | None = None
         """The names of an outer object; None for a list."""
         self._lists = {"": body}
+        # Several dialects ask.
+        self._first: dict[str, object] = {}
         if body.lstrip()[:1] == b"{":
             self._lists = {name: bytes(value) for name, value in read_json(_OBJECT, body).items()}
             self.members = frozenset(self._lists)
 
     def first(self, member: str = "") -> object:
         """The first element of the outer list, or of the list *member*; None when there is none."""
+        if member not in self._first:
+            self._first[member] = self._found(member)
+        return self._first[member]
+
+    def _found(self, member: str) -> object:
         text = _decoded(self._lists.get(member, b""))
         start = _LIST.match(text)
         if start is None or text.startswith("]", start.end()):

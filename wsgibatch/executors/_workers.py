@@ -233,8 +233,9 @@ def _end(workers: list[Worker]) -> None:
 
 def serve() -> None:
     """What a worker does: run tasks until there is nobody any more to send them."""
-    # Ctrl-C is for whoever it works for.
+    # Ctrl-C, and the end of a whole group of processes, are for whoever it works for: that one ends it when its work is done.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     threading.Thread(target=_follow, args=(os.getppid(),), daemon=True).start()
     # A task that ends in the middle is the end, too, and so is an outcome that nobody takes.
     with (
