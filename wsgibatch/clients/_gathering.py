@@ -5,7 +5,6 @@ Nothing of httpx is imported. The classes are those of the library that the requ
 
 import sys
 from collections.abc import Hashable
-from copy import copy
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -79,7 +78,16 @@ def fail_all(asked: list[Asked], error: BaseException) -> None:
     """Have all who still wait be told *error*, each in a copy of its own, which the library completes with the request."""
     for one in asked:
         if not one.future.done():
-            one.future.set_exception(copy(error))
+            one.future.set_exception(_another(error))
+
+
+def _another(error: BaseException) -> BaseException:
+    """What tells the same as *error*. Libraries change what :func:`copy.copy` makes of exceptions, so it is not asked."""
+    made = type(error).__new__(type(error), *error.args)
+    made.args = error.args
+    vars(made).update(vars(error))
+    made.__cause__, made.__context__ = error.__cause__, error.__context__
+    return made.with_traceback(error.__traceback__)
 
 
 def head_of(response: Any) -> tuple[int, Headers]:
