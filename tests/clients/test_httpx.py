@@ -370,6 +370,7 @@ def test_a_batch_that_nobody_waits_for_any_more_is_given_up(multipart_server: Se
             for task in waiting:
                 task.cancel()
             await asyncio.gather(*waiting, return_exceptions=True)
+            assert all(task.cancelled() for task in waiting)
             # Otherwise it would still be there when the transport is closed, for as long as the app takes.
 
     asyncio.run(run())

@@ -14,6 +14,7 @@ from redis.cluster import RedisCluster
 from redis.retry import Retry
 
 from tests.servers.redis import Server, cluster, running
+from tests.stores.calls import CALLS
 from tests.stores.test_contract import LONG, NAMES, REQUEST, SHORT, claimed, dead, signers
 from wsgibatch import ConfigError
 from wsgibatch.errors import StoreError
@@ -34,18 +35,6 @@ def own_server(redis_program: str) -> Iterator[Server]:
     """A server for this test alone, which may end it."""
     with running(redis_program) as server:
         yield server
-
-
-CALLS: dict[str, Callable[[RedisStore], object]] = {
-    "begin": lambda store: store.begin("new", REQUEST, LONG, LONG, "execute"),
-    "renew": lambda store: store.renew("key", "owner", LONG),
-    "keep": lambda store: store.finish("key", "owner", b"value", LONG),
-    "release": lambda store: store.finish("key", "owner", None, LONG),
-    "forget": lambda store: store.forget("key", b"value"),
-    "touch": lambda store: store.touch(["User:1"], "ada", LONG),
-    "peek": lambda store: store.peek("key"),
-    "seen": lambda store: store.seen(["User:1"]),
-}
 
 
 def test_making_a_store_connects_to_nothing() -> None:

@@ -11,6 +11,7 @@ import pytest
 from webob import Request, Response
 
 from tests.executors.gate import PATIENCE
+from tests.stores.calls import CALLS
 from tests.stores.test_contract import LONG, REQUEST, claimed, signers
 from wsgibatch import ConfigError
 from wsgibatch.errors import StoreError
@@ -32,16 +33,6 @@ def store(path: Path) -> Iterator[SqliteStore]:
     made.close()
 
 
-CALLS: dict[str, Callable[[SqliteStore], object]] = {
-    "begin": lambda store: store.begin("new", REQUEST, LONG, LONG, "execute"),
-    "renew": lambda store: store.renew("key", "owner", LONG),
-    "keep": lambda store: store.finish("key", "owner", b"value", LONG),
-    "release": lambda store: store.finish("key", "owner", None, LONG),
-    "forget": lambda store: store.forget("key", b"value"),
-    "touch": lambda store: store.touch(["User:1"], "ada", LONG),
-    "peek": lambda store: store.peek("key"),
-    "seen": lambda store: store.seen(["User:1"]),
-}
 every_call = pytest.mark.parametrize("call", CALLS.values(), ids=CALLS)
 every_writing_call = pytest.mark.parametrize("call", list(CALLS.values())[:6], ids=list(CALLS)[:6])
 
