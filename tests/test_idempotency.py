@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from tests.gateway import Answer, environ_of, send
 from tests.servers.run import gunicorn
 from wsgibatch import ConfigError, StoreError
-from wsgibatch._leases import leases
+from wsgibatch._idempotency.leases import leases
 from wsgibatch.idempotency import Dimensions, IdempotencyMiddleware, Policy
 from wsgibatch.model import Claim, Claimed, Held, Kept
 from wsgibatch.stores.memory import MemoryStore
@@ -1150,7 +1150,7 @@ def test_after_a_worker_was_killed_the_retry_executes_or_is_refused(till: Till, 
 
 FORKED = """
 assert pay("parent").status == 201
-from wsgibatch._leases import leases
+from wsgibatch._idempotency.leases import leases
 assert leases._thread is not None
 child = os.fork()
 if child:

@@ -304,16 +304,16 @@ def test_what_an_answer_goes_by_may_be_told_by_the_function(store: Failing, cloc
 
 
 def test_header_names_that_come_once_are_not_remembered_for_ever(store: Failing) -> None:
-    from wsgibatch import _collect
+    from wsgibatch._idempotency import collect
 
     site = Site()
     app = IdempotencyMiddleware(site, store)
-    for number in range(2 * _collect._MEMORY):
+    for number in range(2 * collect._MEMORY):
         site.headers = [(f"X-{number}", "1"), ("X" * 99, "1")]
         ask(app, "/any", "DELETE")
 
-    assert len(_collect._plain) <= _collect._MEMORY
-    assert "X" * 99 not in _collect._plain
+    assert len(collect._plain) <= collect._MEMORY
+    assert "X" * 99 not in collect._plain
 
 
 # When it is said

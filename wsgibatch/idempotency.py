@@ -3,7 +3,7 @@
 :class:`IdempotencyMiddleware` stands before any WSGI app. Behind a :class:`~wsgibatch.BatchMiddleware` it guards the items of batches, in front of
 one it guards whole batches, and both may stand there at once.
 
-What is decided is decided in ``_claims``, which knows no store; what a running request holds is in ``_guard``, its answer in ``_reply``.
+What is decided is decided in ``_idempotency.claims``, which knows no store; what a running request holds is in ``guard``, its answer in ``reply``.
 """
 
 import random
@@ -16,17 +16,18 @@ from typing import Any, BinaryIO, cast
 from weakref import WeakKeyDictionary
 from wsgiref.util import FileWrapper
 
-from . import _claims, model
-from ._claims import Busy, Refused, Wanted
-from ._collect import collected
+from . import model
 from ._grammar import DIGITS
-from ._guard import Claimed, Guard
+from ._idempotency import claims
+from ._idempotency.claims import Busy, Refused, Wanted
+from ._idempotency.collect import collected
+from ._idempotency.guard import Claimed, Guard
+from ._idempotency.leases import Lease, leases
+from ._idempotency.policy import Choice, Dimensions, Policy, Rule, chosen
+from ._idempotency.records import STALE, Record, again
+from ._idempotency.reply import Reply
 from ._inherit import CLAIM, GROUP, READS, TOUCH
-from ._leases import Lease, leases
 from ._log import log_store
-from ._policy import Choice, Dimensions, Policy, Rule, chosen
-from ._records import STALE, Record, again
-from ._reply import Reply
 from .errors import ConfigError
 from .model import Fault, Group
 from .protocols import Store
@@ -72,18 +73,18 @@ class IdempotencyMiddleware:
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         policy = self._policy(environ)
-        if policy is None or _claims.is_idle(environ, policy) or environ["REQUEST_METHOD"] == "HEAD":
+        if policy is None or claims.is_idle(environ, policy) or environ["REQUEST_METHOD"] == "HEAD":
             return collected(self.app, environ, start_response, self._signer)
         body: BinaryIO = BytesIO()
         try:
-            key = _claims.client_key(environ, policy)
-            who = _claims.sender(environ, policy, key)
-            if _claims.needs_body(policy, key):
+            key = claims.client_key(environ, policy)
+            who = claims.sender(environ, policy, key)
+            if claims.needs_body(policy, key):
                 body = _body_of(environ, policy.max_request)
-            found = self._claimed(_claims.wanted(environ, policy, key, who, body), environ, policy)
+            found = self._claimed(claims.wanted(environ, policy, key, who, body), environ, policy)
         except Refused as refused:
             body.close()
-            status, headers, document = _claims.problem(refused, policy)
+            status, headers, document = claims.problem(refused, policy)
             start_response(status, headers)
             return [document]
         except BaseException:
@@ -147,7 +148,7 @@ class IdempotencyMiddleware:
         :raises Refused: when neither may be.
         """
         if want.key in members.keys:
-            raise _claims.in_group(want)
+            raise claims.in_group(want)
         found = self._asked(want, policy, until)
         if isinstance(found, Record):
             members.add(want, replayed=True)
@@ -165,7 +166,7 @@ class IdempotencyMiddleware:
         while True:
             try:
                 claim = self.store.begin(want.key, want.fingerprint, policy.lease, keep, on_crash)
-                verdict = _claims.judged(claim, want, policy)
+                verdict = claims.judged(claim, want, policy)
                 if isinstance(verdict, Record) and isinstance(claim, model.Kept) and self._is_over(verdict, want, policy):
                     # Another one may have found that out before, and run by now.
                     self.store.forget(want.key, claim.value)
@@ -176,19 +177,19 @@ class IdempotencyMiddleware:
                 log_store("claim a key", error)
                 if want.kind == "derived":
                     return None
-                raise _claims.unavailable() from error
+                raise claims.unavailable() from error
             if not isinstance(verdict, Busy):
                 return verdict
             left = until - time.monotonic()
             if left <= 0:
-                raise _claims.in_flight(verdict, want, policy)
+                raise claims.in_flight(verdict, want, policy)
             # Not all that wait for one key come back at once.
             time.sleep(min(pause * random.uniform(0.8, 1.2), left))  # noqa: S311 - chance needs no secrecy here
             pause = min(pause * 1.5, _LONGEST_PAUSE)
 
     def _is_over(self, record: Record, want: Wanted, policy: Policy) -> bool:
         """Is a reply out of date, and not given out for that? Where it is given out all the same, it remembers."""
-        fades = _claims.fades(want, policy)
+        fades = claims.fades(want, policy)
         if (fades or policy.expose_stale) and not self._signer.is_fresh(record.signed):
             record.flags |= STALE
         return fades and bool(record.flags & STALE)
@@ -210,7 +211,7 @@ class _Members:
         if want.kind == "lock":
             return
         if self.replayed not in (None, replayed):
-            raise _claims.in_group(want)
+            raise claims.in_group(want)
         self.replayed = replayed
 
 
@@ -222,7 +223,7 @@ def _release(claimed: list[Claimed]) -> None:
 
 def _check_again(policy: Policy, environ: dict[str, Any], want: Wanted) -> None:
     if policy.revalidate is not None and not policy.revalidate(environ):
-        raise _claims.revoked(want)
+        raise claims.revoked(want)
 
 
 def _replayed(record: Record, policy: Policy, start_response: Callable[..., Any]) -> Iterable[bytes]:

@@ -18,9 +18,9 @@ from weakref import WeakSet
 
 from msgspec import Struct
 
-from ._fingerprints import digest
+from ._idempotency.fingerprints import digest
+from ._idempotency.policy import DAY
 from ._log import log_store
-from ._policy import DAY
 from .errors import ConfigError
 from .protocols import Store
 from .stores import store_of

@@ -38,8 +38,8 @@ from django.urls import Resolver404, resolve
 
 from .._caller import WSGIApp
 from .._exchange import Endpoint
+from .._idempotency.policy import chosen, understood
 from .._lookup import named, nearest
-from .._policy import chosen, understood
 from ..errors import ConfigError
 from ..idempotency import IdempotencyMiddleware
 from ..model import Group

@@ -29,7 +29,7 @@ from msgspec import Struct
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Rule
 
-from .._fingerprints import digest
+from .._idempotency.fingerprints import digest
 from ..errors import ConfigError
 from ..idempotency import IdempotencyMiddleware, Policy
 from ..settings import Settings

@@ -25,8 +25,8 @@ PasteDeploy itself is not imported: it calls these functions.
 from collections.abc import Callable, Mapping
 
 from .._caller import WSGIApp
+from .._idempotency.policy import chosen, fields_from_strings
 from .._lookup import named
-from .._policy import chosen, fields_from_strings
 from ..idempotency import IdempotencyMiddleware
 from ..settings import Settings
 from ..stores import store_of

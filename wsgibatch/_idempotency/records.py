@@ -10,8 +10,8 @@ from typing import NamedTuple, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from ._grammar import DIGITS
-from .model import Headers
+from .._grammar import DIGITS
+from ..model import Headers
 
 VERSION = 1
 NOT_KEPT = 1

@@ -10,10 +10,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from ._grammar import DIGITS
-from ._guard import Guard
-from ._records import advised
-from .model import Headers
+from .._grammar import DIGITS
+from ..model import Headers
+from .guard import Guard
+from .records import advised
 
 StartResponse = Callable[..., Any]
 

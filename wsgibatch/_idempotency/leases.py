@@ -9,8 +9,8 @@ import threading
 import time
 from heapq import heappop, heappush
 
-from ._log import log_lost, log_store
-from .protocols import Store
+from .._log import log_lost, log_store
+from ..protocols import Store
 
 
 class Lease:

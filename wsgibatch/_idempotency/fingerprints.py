@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 import msgspec
 from multipart import parse_options_header
 
-from ._policy import Policy
+from .policy import Policy
 
 _PIECE = 64 << 10
 

@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterable, Iterator
 from time import monotonic
 from typing import Any, BinaryIO
 
-from ._inherit import GROUP, READS, TOUCH
-from ._records import ADVICE, advised
-from .model import Headers
-from .tags import Collector, Signer, current
+from .._inherit import GROUP, READS, TOUCH
+from ..model import Headers
+from ..tags import Collector, Signer, current
+from .records import ADVICE, advised
 
 WSGIApp = Callable[..., Iterable[bytes]]
 

@@ -13,11 +13,11 @@ from typing import Any, BinaryIO, Literal, TypeAlias
 import msgspec
 from msgspec import Struct
 
-from ._fingerprints import digest, digest_of, fingerprint, path_of, text_of, whole_of
-from ._keys import read_key
-from ._policy import Dimensions, Policy, cgi_name
-from ._records import NOT_KEPT, Record, decode
-from .model import Claim, Claimed, Fault, Headers, Held, Kept
+from .._keys import read_key
+from ..model import Claim, Claimed, Fault, Headers, Held, Kept
+from .fingerprints import digest, digest_of, fingerprint, path_of, text_of, whole_of
+from .policy import Dimensions, Policy, cgi_name
+from .records import NOT_KEPT, Record, decode
 
 _FORMAT = "1"
 """Of keys and fingerprints: another one makes other keys of the same requests."""

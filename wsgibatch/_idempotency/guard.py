@@ -11,13 +11,13 @@ from typing import IO, NamedTuple
 
 from msgspec import Struct
 
-from . import _records
-from ._claims import Wanted, fades
-from ._leases import Lease
-from ._log import log_unkept
-from ._policy import LONGEST, Policy
-from .model import Group, Headers
-from .tags import Collector, Marks
+from .._log import log_unkept
+from ..model import Group, Headers
+from ..tags import Collector, Marks
+from . import records
+from .claims import Wanted, fades
+from .leases import Lease
+from .policy import LONGEST, Policy
 
 
 class _Answer(NamedTuple):
@@ -92,7 +92,7 @@ class Guard:
 
     def lasting(self, status: int, headers: Headers) -> bool:
         """Would an answer like this be kept, if it were the whole one?"""
-        return _records.lasting(status, headers, self._policy.on_error)
+        return records.lasting(status, headers, self._policy.on_error)
 
     def join(self, group: Group) -> None:
         """Have the end wait for that of *group*."""
@@ -107,7 +107,7 @@ class Guard:
         :param told: what the answer itself says of whether it is kept, and *seconds* for how long; the app's word in the environ stands before both.
         """
         told = told if self._told is None else self._told
-        kept = self._own.want.kind != "lock" and _records.storable(_records.code_of(status), headers, self._policy.on_error, told)
+        kept = self._own.want.kind != "lock" and records.storable(records.code_of(status), headers, self._policy.on_error, told)
         if body is None and self._own.want.kind == "derived":
             # Its client has not asked to be told that there was an answer.
             kept = False
@@ -151,7 +151,7 @@ class Guard:
 
     def _written(self, answer: _Answer, marks: Marks) -> bytes | None:
         try:
-            return _records.encode(*answer, self._policy.keep_cookies, time.time(), marks.signed, marks.contested)
+            return records.encode(*answer, self._policy.keep_cookies, time.time(), marks.signed, marks.contested)
         except (TypeError, ValueError) as error:
             log_unkept(error)
             return None

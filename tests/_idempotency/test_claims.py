@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from msgspec.structs import fields
 
 from tests.gateway import environ_of
-from wsgibatch import ConfigError, SubRequest, _claims, _fingerprints, _records
-from wsgibatch._claims import Busy, Refused, Wanted
+from wsgibatch import ConfigError, SubRequest
+from wsgibatch._idempotency import claims, fingerprints, records
+from wsgibatch._idempotency.claims import Busy, Refused, Wanted
+from wsgibatch._idempotency.policy import Dimensions, Policy, chosen
 from wsgibatch._keys import key_items, read_key, spelt
-from wsgibatch._policy import Dimensions, Policy, chosen
 from wsgibatch.model import Batch, Claim, Claimed, Headers, Held, Kept, Lost
 
 SHARED = Policy(anonymous="shared")
@@ -72,7 +73,7 @@ def test_what_is_read_is_always_a_key(text: str) -> None:
 
 
 def client_key(policy: Policy = SHARED, **changes: Any) -> str | None:
-    return _claims.client_key(environ_of(b"", "/pay", **changes), policy)
+    return claims.client_key(environ_of(b"", "/pay", **changes), policy)
 
 
 def refusal(call: Any) -> Refused:
@@ -123,7 +124,7 @@ def stored(policy: Policy = Policy(), key: str | None = "k", body: bytes = b"", 
 
 def wants(policy: Policy, key: str | None, body: bytes, **changes: Any) -> list[Wanted]:
     environ = environ_of(body, "/pay", **changes)
-    return _claims.wanted(environ, policy, key, _claims.sender(environ, policy, key), io.BytesIO(body))
+    return claims.wanted(environ, policy, key, claims.sender(environ, policy, key), io.BytesIO(body))
 
 
 ANNA: dict[str, Any] = {"HTTP_AUTHORIZATION": "Bearer anna"}
@@ -201,7 +202,7 @@ def test_neither_key_nor_credential_can_be_read_in_the_store() -> None:
 
 @given(st.lists(st.text(max_size=4) | st.none(), max_size=4), st.lists(st.text(max_size=4) | st.none(), max_size=4))
 def test_parts_of_a_key_cannot_be_taken_for_others(one: list[str | None], other: list[str | None]) -> None:
-    assert (_fingerprints.digest(*one) == _fingerprints.digest(*other)) == (one == other)
+    assert (fingerprints.digest(*one) == fingerprints.digest(*other)) == (one == other)
 
 
 # Derived keys
@@ -279,7 +280,7 @@ def test_a_lock_and_a_derived_key_of_one_request_are_two() -> None:
     ],
 )
 def test_a_body_is_read_where_something_depends_on_it(policy: Policy, key: str | None, needed: bool) -> None:
-    assert _claims.needs_body(policy, key) is needed
+    assert claims.needs_body(policy, key) is needed
 
 
 # Fingerprints
@@ -287,7 +288,7 @@ def test_a_body_is_read_where_something_depends_on_it(policy: Policy, key: str |
 
 def printed(how: Any = "raw", body: bytes = b"{}", **changes: Any) -> bytes:
     content = io.BytesIO(body)
-    made = _fingerprints.fingerprint(environ_of(body, "/pay", **changes), Policy(fingerprint=how), content)
+    made = fingerprints.fingerprint(environ_of(body, "/pay", **changes), Policy(fingerprint=how), content)
     assert content.tell() == 0
     return made
 
@@ -376,7 +377,7 @@ def test_a_form_of_many_pieces_is_compared_the_same_way(monkeypatch: pytest.Monk
     whole = printed("multipart", body, CONTENT_TYPE=content_type)
 
     for size in (1, 2, 3, 7, 64, 501):
-        monkeypatch.setattr(_fingerprints, "_PIECE", size)
+        monkeypatch.setattr(fingerprints, "_PIECE", size)
         assert printed("multipart", body, CONTENT_TYPE=content_type) == whole
 
 
@@ -401,8 +402,8 @@ def test_nothing_may_be_compared() -> None:
 # What follows from what a store says
 
 SAME, OTHER = b"same", b"other"
-KEPT = _records.encode("201 Created", [("Location", "/1")], b"made", False, 0.0)
-LARGE = _records.encode("201 Created", [("Location", "/1")], None, False, 0.0)
+KEPT = records.encode("201 Created", [("Location", "/1")], b"made", False, 0.0)
+LARGE = records.encode("201 Created", [("Location", "/1")], None, False, 0.0)
 EXPLICIT, DERIVED, LOCK = (Wanted(kind, "name", "stored", SAME) for kind in ("explicit", "derived", "lock"))
 
 
@@ -420,7 +421,7 @@ EXPLICIT, DERIVED, LOCK = (Wanted(kind, "name", "stored", SAME) for kind in ("ex
     ],
 )
 def test_a_request_is_refused_by_what_a_store_says(claim: Claim, policy: Policy, status: int, code: str, members: dict[str, object]) -> None:
-    refused = refusal(lambda: _claims.judged(claim, EXPLICIT, policy))
+    refused = refusal(lambda: claims.judged(claim, EXPLICIT, policy))
 
     assert (refused.fault.status, refused.fault.code, dict(refused.fault.members)) == (status, code, members)
     assert refused.retry_after is None
@@ -429,37 +430,37 @@ def test_a_request_is_refused_by_what_a_store_says(claim: Claim, policy: Policy,
 def test_a_request_runs_waits_or_is_answered_as_before() -> None:
     claimed = Claimed(1, "me")
 
-    assert _claims.judged(claimed, EXPLICIT, SHARED) is claimed
-    assert _claims.judged(Held(2.5, SAME), EXPLICIT, SHARED) == Busy(2.5)
-    record = _claims.judged(Kept(KEPT, SAME), EXPLICIT, SHARED)
-    assert isinstance(record, _records.Record)
+    assert claims.judged(claimed, EXPLICIT, SHARED) is claimed
+    assert claims.judged(Held(2.5, SAME), EXPLICIT, SHARED) == Busy(2.5)
+    record = claims.judged(Kept(KEPT, SAME), EXPLICIT, SHARED)
+    assert isinstance(record, records.Record)
     assert (record.status, record.headers, record.body) == ("201 Created", [("Location", "/1")], b"made")
 
 
 def test_a_derived_key_whose_reply_cannot_be_read_stops_nobody() -> None:
-    assert _claims.judged(Kept(b"junk", SAME), DERIVED, SHARED) is None
+    assert claims.judged(Kept(b"junk", SAME), DERIVED, SHARED) is None
 
 
 @pytest.mark.parametrize(("left", "seconds"), [(0.0, 1), (0.2, 1), (1.1, 2), (4.0, 4), (29.0, 5)])
 def test_who_waited_in_vain_is_told_when_to_come_back(left: float, seconds: int) -> None:
-    assert _claims.in_flight(Busy(left), EXPLICIT, SHARED).retry_after == seconds
+    assert claims.in_flight(Busy(left), EXPLICIT, SHARED).retry_after == seconds
 
 
 @pytest.mark.parametrize("status", [409, 423, 503])
 def test_the_status_of_a_request_that_is_in_flight_can_be_chosen(status: Any) -> None:
-    refused = _claims.in_flight(Busy(1), EXPLICIT, Policy(in_flight_status=status))
+    refused = claims.in_flight(Busy(1), EXPLICIT, Policy(in_flight_status=status))
 
     assert (refused.fault.status, refused.fault.code) == (status, "in-flight")
 
 
 def test_a_key_that_no_client_has_sent_is_not_shown() -> None:
-    assert _claims.in_flight(Busy(1), LOCK, SHARED).fault.members == ()
+    assert claims.in_flight(Busy(1), LOCK, SHARED).fault.members == ()
 
 
 def test_a_refusal_is_a_problem_document() -> None:
-    refused = _claims.in_flight(Busy(3), Wanted("explicit", "k" * 100, ""), SHARED)
+    refused = claims.in_flight(Busy(3), Wanted("explicit", "k" * 100, ""), SHARED)
 
-    status, headers, body = _claims.problem(refused, SHARED)
+    status, headers, body = claims.problem(refused, SHARED)
 
     assert status == "409 Conflict"
     assert headers == [
@@ -481,7 +482,7 @@ def test_a_refusal_is_a_problem_document() -> None:
 def test_problems_may_have_types_and_documentation_of_their_own() -> None:
     policy = Policy(problem_base="https://shop.example/problems/", docs="https://shop.example/docs")
 
-    _, headers, body = _claims.problem(_claims.unavailable(), policy)
+    _, headers, body = claims.problem(claims.unavailable(), policy)
 
     told = json.loads(body)
     assert (told["type"], told["title"]) == ("https://shop.example/problems/store-unavailable", "Store unavailable")
@@ -500,24 +501,24 @@ def test_problems_may_have_types_and_documentation_of_their_own() -> None:
     ],
 )
 def test_statuses_that_another_try_would_get_as_well_are_kept(status: int, kept: bool) -> None:
-    assert _records.storable(status, [], "release", None) is kept
+    assert records.storable(status, [], "release", None) is kept
 
 
 @pytest.mark.parametrize(("status", "kept"), [(201, True), (303, True), (403, False), (409, False)])
 def test_a_refusal_that_says_when_to_come_back_is_not_kept(status: int, kept: bool) -> None:
-    assert _records.storable(status, [("retry-after", "1")], "release", None) is kept
+    assert records.storable(status, [("retry-after", "1")], "release", None) is kept
 
 
 @pytest.mark.parametrize("status", [500, 503])
 def test_errors_may_be_final(status: int) -> None:
-    assert _records.storable(status, [], "store", None)
+    assert records.storable(status, [], "store", None)
 
 
 @pytest.mark.parametrize(
     ("status", "told", "kept"), [(500, True, True), (429, True, True), (201, False, False), (206, True, False), (101, True, False), (0, True, False)]
 )
 def test_the_app_may_say_otherwise_but_a_part_is_never_the_whole(status: int, told: bool, kept: bool) -> None:
-    assert _records.storable(status, [], "release", told) is kept
+    assert records.storable(status, [], "release", told) is kept
 
 
 @pytest.mark.parametrize(
@@ -525,14 +526,14 @@ def test_the_app_may_say_otherwise_but_a_part_is_never_the_whole(status: int, to
     [("no", False, None), ("NO", False, None), ("0", False, None), ("60", True, 60.0), (" 5 ", True, 5.0), ("maybe", None, None)],
 )
 def test_a_header_may_say_whether_and_for_how_long(value: str, told: bool | None, seconds: float | None) -> None:
-    assert _records.advised([("X", "1"), ("idempotency-store", value)]) == ([("X", "1")], told, seconds, (), ())
+    assert records.advised([("X", "1"), ("idempotency-store", value)]) == ([("X", "1")], told, seconds, (), ())
 
 
 def test_headers_of_the_connection_and_of_the_moment_are_not_kept() -> None:
     dropped = ["Connection", "Transfer-Encoding", "Date", "Server", "Content-Length", "Keep-Alive", "Set-Cookie"]
-    value = _records.encode("200 OK", [("A", "1"), *((name, "x") for name in dropped), ("a", "2")], b"", False, 0.0)
+    value = records.encode("200 OK", [("A", "1"), *((name, "x") for name in dropped), ("a", "2")], b"", False, 0.0)
 
-    record = _records.decode(value)
+    record = records.decode(value)
 
     assert record is not None
     assert record.headers == [("A", "1"), ("a", "2")]
@@ -541,7 +542,7 @@ def test_headers_of_the_connection_and_of_the_moment_are_not_kept() -> None:
 def test_cookies_may_be_kept_each() -> None:
     cookies = [("Set-Cookie", "a=1"), ("set-cookie", "b=2")]
 
-    record = _records.decode(_records.encode("200 OK", cookies, b"", True, 0.0))
+    record = records.decode(records.encode("200 OK", cookies, b"", True, 0.0))
 
     assert record is not None
     assert record.headers == cookies
@@ -559,7 +560,7 @@ def test_what_was_kept_is_what_is_given_out(headers: Headers, body: bytes, repea
     headers = [(f"X-{name}", value) for name, value in headers]
     body = body * 50 if repeated else body
 
-    record = _records.decode(_records.encode(Text("200 OK"), headers, body, False, 5.0, (("User:1", "ada"),)))
+    record = records.decode(records.encode(Text("200 OK"), headers, body, False, 5.0, (("User:1", "ada"),)))
 
     assert record is not None
     assert (record.status, record.headers, record.body, record.created, record.signed) == ("200 OK", headers, body, 5.0, (("User:1", "ada"),))
@@ -567,12 +568,12 @@ def test_what_was_kept_is_what_is_given_out(headers: Headers, body: bytes, repea
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_record_or_none(value: bytes) -> None:
-    assert _records.decode(value) is None or isinstance(_records.decode(value), _records.Record)
+    assert records.decode(value) is None or isinstance(records.decode(value), records.Record)
 
 
 @pytest.mark.parametrize("at", range(0, len(KEPT), 3))
 def test_a_record_that_is_cut_off_is_none(at: int) -> None:
-    assert _records.decode(KEPT[:at]) is None
+    assert records.decode(KEPT[:at]) is None
 
 
 @pytest.mark.parametrize(
@@ -586,7 +587,7 @@ def test_a_record_that_is_cut_off_is_none(at: int) -> None:
     ],
 )
 def test_what_another_version_wrote_is_no_record(value: bytes) -> None:
-    assert _records.decode(value) is None
+    assert records.decode(value) is None
 
 
 # Policies

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal, TypeAlias
 from msgspec import Meta, Struct
 from msgspec.structs import fields, force_setattr
 
-from ._grammar import TOKEN
-from ._lookup import named, nearest
-from .errors import ConfigError
-from .settings import Words, checked, from_text
+from .._grammar import TOKEN
+from .._lookup import named, nearest
+from ..errors import ConfigError
+from ..settings import Words, checked, from_text
 
 # Longer than anybody keeps a reply, and short enough for the arithmetic of every store.
 LONGEST = 10 * 365 * 86400.0
