@@ -75,6 +75,11 @@ def test_what_stands_in_quotes_is_no_step_and_no_second_query() -> None:
     assert steps("$.a.b[0]") == 3
 
 
+@pytest.mark.parametrize("again", ["!", "@ && ", "@ || ", "1==1&&", "(1<2)&&"])
+def test_all_that_a_filter_asks_of_each_value_is_counted(again: str) -> None:
+    assert steps(f"$[?{again * 9}@]") >= steps("$[?@]") + 9
+
+
 @pytest.mark.parametrize("body", [b"5", b'"a"', b"null", b"", b"{", b'["\xff"]', b"[" * 5000 + b"]" * 5000, b"[" * 200 + b"1" + b"]" * 200])
 def test_what_cannot_be_searched_is_told(body: bytes) -> None:
     with pytest.raises(ValueError, match="."):
