@@ -683,6 +683,21 @@ def test_files_that_are_sent_several_times_count_several_times() -> None:
     assert uploaded(cat, requests=[photo()], settings={"max_item_body": 40_000}).status == 413
 
 
+def test_a_name_that_is_longer_than_its_file_counts_as_often() -> None:
+    cat = file("cat", "x" * 4_000, b"")
+
+    assert uploaded(cat, requests=[photo()] * 20, settings={"max_body": 100_000}).status == 200
+    assert uploaded(cat, requests=[photo()] * 30, settings={"max_body": 100_000}).status == 413
+
+
+def test_beside_files_a_body_has_a_limited_number_of_fields() -> None:
+    cat = file("cat", "cat.png", IMAGE)
+
+    assert uploaded(cat, requests=[photo(body="a&" * 999)]).status == 200
+    answer = uploaded(cat, requests=[photo(body="a&" * 1000)])
+    assert (answer.status, answer.json()["error"]["error_data"]["pointer"]) == (400, "/batch/0/body")
+
+
 def test_a_batch_with_files_may_be_larger_than_one_without() -> None:
     assert uploaded(file("cat", "cat.png", b"x" * (2 << 20)), requests=[photo()]).status == 200
     assert posted(b"batch=[]&a=" + b"x" * (2 << 20)).status == 413

@@ -448,6 +448,25 @@ def test_a_file_that_is_sent_several_times_counts_several_times(word: str) -> No
     assert refused(word, [photo()] * 3, cat, max_body=100_000) == (413, DIALECTS[word][2] + "/2/attached_files")
 
 
+@every_dialect
+def test_a_name_that_is_longer_than_its_file_counts_as_often(word: str) -> None:
+    cat = file("cat", b"", "x" * 3_000, "image/" + "y" * 3_000)
+
+    assert len(uploaded(word, [photo()] * 10, cat, max_body=100_000)) == 10
+    assert refused(word, [photo()] * 20, cat, max_body=100_000) == (413, DIALECTS[word][2] + "/16/attached_files")
+    assert refused(word, [photo(attached_files={str(place): "cat" for place in range(20)})], cat, max_body=100_000)[0] == 413
+
+
+@every_dialect
+def test_the_form_of_an_item_has_a_limited_number_of_fields_and_of_files(word: str) -> None:
+    thousand = {str(place): "cat" for place in range(1000)}
+    place = DIALECTS[word][2] + "/0"
+
+    assert len(uploaded(word, [photo(attached_files=thousand, body=thousand)], file("cat", b""))) == 1
+    assert refused(word, [photo(attached_files={**thousand, "more": "cat"})], file("cat", b"")) == (400, place + "/attached_files")
+    assert refused(word, [photo(body={**thousand, "more": "cat"})], file("cat", b"")) == (400, place + "/body")
+
+
 def test_a_form_has_a_limited_number_of_parts() -> None:
     assert posted("django", batch_part("django"), *[('name="a"', b"")] * 999).status == 200
     assert posted("django", batch_part("django"), *[('name="a"', b"")] * 1000).status == 400
