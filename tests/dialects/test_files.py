@@ -4,11 +4,13 @@ import base64
 import hashlib
 import io
 import json
+import resource
 import threading
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import quote
 from wsgiref.validate import validator
 
 import pytest
@@ -549,6 +551,29 @@ def test_the_files_are_gone_when_the_server_fails_to_read_the_batch(spools: list
         send(BatchMiddleware(show, dialect="django"), environ)
 
     assert [spool.hold() for spool in spools] == [False]
+
+
+def test_a_disk_that_is_full_fails_the_batch_before_anything_of_it_runs(spools: list[_body.Spool]) -> None:
+    # A little is held back before it is written.
+    parts = file("cat", b"x" * 300_000), file("dog", b"y" * 4_000)
+    query = "batch=" + quote(json.dumps([{"method": "POST", "relative_url": "paid"}, {"method": "POST", "relative_url": "a", "attached_files": "dog"}]))
+    environ = environ_of(in_parts(*parts), CONTENT_TYPE="multipart/form-data; boundary=b", QUERY_STRING=query)
+    ran: list[str] = []
+
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        ran.append(environ["PATH_INFO"])
+        return show(environ, start_response)
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (301_000, before[1]))
+    try:
+        with pytest.raises(OSError, match="large"):
+            send(BatchMiddleware(app, dialect="facebook"), environ)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    assert ran == []
+    assert not spools[0].hold()
 
 
 def test_a_call_that_is_left_behind_reads_its_file_to_the_end(spools: list[_body.Spool]) -> None:
