@@ -212,6 +212,10 @@ def test_a_form_that_a_page_of_another_site_may_have_sent_is_refused(content_typ
     assert posted(body, content_type, QUERY_STRING=query, HTTP_COOKIE="session=1").status == 403
     assert posted(body, content_type, QUERY_STRING=query, HTTP_COOKIE="session=1", HTTP_ORIGIN="http://evil.example").status == 403
     assert posted(body, content_type, QUERY_STRING=query, HTTP_COOKIE="session=1", HTTP_ORIGIN="http://shop.example").status == 200
+    assert posted(body, content_type, QUERY_STRING=query, HTTP_AUTHORIZATION="Basic YTpi", HTTP_ORIGIN="http://evil.example").status == 403
+    assert posted(body, content_type, QUERY_STRING=query, HTTP_AUTHORIZATION="Basic YTpi", HTTP_SEC_FETCH_SITE="cross-site").status == 403
+    assert posted(body, content_type, QUERY_STRING=query, HTTP_AUTHORIZATION="Basic YTpi", HTTP_ORIGIN="http://shop.example").status == 200
+    assert posted(body, content_type, QUERY_STRING=query, HTTP_AUTHORIZATION="Basic YTpi").status == 200
     assert posted(body, content_type, QUERY_STRING=query).status == 200
     assert posted(b"", "application/json", QUERY_STRING=query, HTTP_COOKIE="session=1").status == 200
 
@@ -384,15 +388,16 @@ def test_what_is_referred_to_cannot_leave_its_place() -> None:
         result: Iterable[bytes] = (evil if environ["PATH_INFO"] == "/people" else show)(environ, start_response)
         return result
 
-    _, asked, dots = batch(
+    _, asked, dots, slashes = batch(
         named,
         {"method": "POST", "relative_url": "x?a={result=all:$.a}&b=c", "body": "a={result=all:$.a}&b=c"},
         {"method": "GET", "relative_url": "x/{result=all:$.b}/y"},
+        {"method": "DELETE", "relative_url": "x/{result=all:$.a}"},
         app=app,
     )
 
     assert parse_qs(shown(asked)["query"]) == parse_qs(shown(asked)["body"]) == {"a": ["../x?y=z&q#\r\n/"], "b": ["c"]}
-    assert why(dots) == (424, "reference-missing")
+    assert why(dots) == why(slashes) == (424, "reference-missing")
 
 
 @pytest.mark.parametrize(
