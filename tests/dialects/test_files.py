@@ -556,7 +556,8 @@ def test_the_files_are_gone_when_the_server_fails_to_read_the_batch(spools: list
 def test_a_disk_that_is_full_fails_the_batch_before_anything_of_it_runs(spools: list[_body.Spool]) -> None:
     # A little is held back before it is written.
     parts = file("cat", b"x" * 300_000), file("dog", b"y" * 4_000)
-    query = "batch=" + quote(json.dumps([{"method": "POST", "relative_url": "paid"}, {"method": "POST", "relative_url": "a", "attached_files": "dog"}]))
+    paid = {"method": "POST", "relative_url": "paid"}
+    query = "batch=" + quote(json.dumps([paid, {**paid, "attached_files": "dog"}]))
     environ = environ_of(in_parts(*parts), CONTENT_TYPE="multipart/form-data; boundary=b", QUERY_STRING=query)
     ran: list[str] = []
 
