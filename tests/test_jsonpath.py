@@ -1,5 +1,6 @@
 import json
 import sys
+import tracemalloc
 from decimal import Decimal
 
 import pytest
@@ -26,6 +27,8 @@ BODY = json.dumps(ANSWER).replace("1.1", "1.10").encode()
         ("$['a b'][\"c,d\"]", [Decimal("1.10")]),
         ("$.data[?@.name=='Zoë'].id", ["1"]),
         ("$.data[?length(@.tags) == 2].id", ["2"]),
+        ("$.data[?@.tags[0] == 'a' && (@['id'] == '2' || !@.name)].tags[*]", ["a", "b"]),
+        ("$.data[ ?@.name != '[?*:..']..id", ["1", "2"]),
         ("$.none", [None]),
         ("$.nothing", []),
         ("$.data[7]", []),
@@ -62,6 +65,12 @@ def test_what_is_no_query_is_told(query: str) -> None:
         "$[?match(@.a,'(a+)+b')]",
         "$[?search(@.a, 'x')]",
         "$[?@ == 1e400]",
+        "$[?@.*]",
+        "$[?count(@[*]) > 1]",
+        "$.a[?@..b]",
+        "$[ ?@[1:]]",
+        "$[?@[?@.a]]",
+        "$[?@.a[?@.b == 'x'] == 1]",
     ]
     + ["$" + ".a" * 128, "$[?" + "(" * 200 + "@.a" + ")" * 200 + "]"],
 )
@@ -75,10 +84,31 @@ def test_what_stands_in_quotes_is_no_step_and_no_second_query() -> None:
     assert steps("$.a.b[0]") == 3
 
 
+@pytest.mark.parametrize("again", ["!", "@ && ", "@ || ", "1==1&&", "(1<2)&&"])
+def test_all_that_a_filter_asks_of_each_value_is_counted(again: str) -> None:
+    assert steps(f"$[?{again * 9}@]") >= steps("$[?@]") + 9
+
+
 @pytest.mark.parametrize("body", [b"5", b'"a"', b"null", b"", b"{", b'["\xff"]', b"[" * 5000 + b"]" * 5000, b"[" * 200 + b"1" + b"]" * 200])
 def test_what_cannot_be_searched_is_told(body: bytes) -> None:
     with pytest.raises(ValueError, match="."):
         list(found("$..*", body))
+
+
+@pytest.mark.parametrize("query", ["$.*.*", "$..*", "$.*[?@ == 1]", "$[?length(@) > 1]", "$.*[::-1]"])
+def test_a_search_takes_no_more_memory_than_some_times_that_of_the_answer(query: str) -> None:
+    body = b'{"%b": [%b1]}' % (b"long" * 5_000, b"1," * 20_000)
+    steps(query)
+
+    tracemalloc.start()
+    try:
+        for _ in found(query, body):
+            pass
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 200 * len(body)
 
 
 TOKENS = ["$", ".", "..", "[", "]", "?", "@", "*", ":", "'", '"', "(", ")", "!", "<", ">", "=", "&&", "||", "\\u", " ", "-", "0", "9", "1e9", "1e400"]

@@ -91,6 +91,17 @@ def test_a_type_that_needs_no_preflight_is_taken_without_cookies_or_from_this_or
     vet_head(head_of(media_type, **origin), AggregatorDialect())
 
 
+@pytest.mark.parametrize("media_type", LOOSE)
+def test_a_type_that_needs_no_preflight_is_refused_with_a_password_from_elsewhere(media_type: str) -> None:
+    password = {"Authorization": "Basic YTpi"}
+    vet_head(head_of(media_type, headers=password), AggregatorDialect())
+    vet_head(head_of(media_type, other_origin=True), AggregatorDialect())
+    vet_head(head_of(headers=password, other_origin=True), AggregatorDialect())
+
+    with pytest.raises(Forbidden):
+        vet_head(head_of(media_type, headers=password, other_origin=True), AggregatorDialect())
+
+
 def test_a_form_with_files_is_taken_by_a_dialect_that_is_named_and_by_no_other() -> None:
     vet_head(head_of("multipart/form-data"), RECOGNISER)
 

@@ -162,7 +162,8 @@ class Binder:
     def _segment(self, reference: Reference, in_path: bool) -> str:
         """A value in a url: percent-encoded, so that it is one segment, or one part of a query."""
         text = self._text(reference, self._batch.max_target)
-        if in_path and text in ("", ".", ".."):
+        # A server decodes a path before an app sees it, and with it what was a slash within a segment.
+        if in_path and (text in ("", ".", "..") or (reference.part != "literal" and "/" in text)):
             raise _Missing("What this request refers to cannot be a segment of a path.")
         return quote(text, safe="")
 

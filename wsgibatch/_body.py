@@ -41,6 +41,13 @@ class Spool:
         self._file.write(data)
         self.size += len(data)
 
+    def flush(self) -> None:
+        """All is written: whether there is room for it is told now, and not while items run.
+
+        :raises OSError: when there is none.
+        """
+        self._file.flush()
+
     def read(self, start: int, size: int) -> bytes:
         """At most *size* bytes.
 

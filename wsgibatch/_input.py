@@ -45,6 +45,7 @@ def parts_of(environ: dict[str, Any], boundary: str, limit: int, spool: Spool) -
                         content.update(event)
     except MultipartError as error:
         raise BadBatch(f"The body is no form in parts: {error}.") from None
+    spool.flush()
     return tuple(parts)
 
 

@@ -1,7 +1,7 @@
 """JSONPath (RFC 9535), with which a reference finds values in an earlier answer. The library for it comes with the extra ``jsonpath``.
 
 A client writes the query, and may have had a hand in what is searched. So only what goes through an answer about once is taken: one ``..``, one
-selector in a bracket, no second query from the root, and no regular expressions.
+selector in a bracket, no second query from the root, no regular expressions, and in a filter nothing that leads to several places.
 """
 
 import re
@@ -16,11 +16,14 @@ MAX_QUERY = 256
 """Characters of a query: as many as lead through any answer that a person has designed."""
 
 _document = msgspec.json.Decoder(dict[str, Any] | list[Any], float_hook=Decimal)
+# What leads on, and what is asked of each value on the way: a filter may say the same thing fifty times over.
+_STEPS = re.compile(r"[.\[?@!&|=<>(]")
+_FILTER = re.compile(r"\[\s*\?(?:(?!\.\.)[^][*:?]|\[[^][*:?]*+\])*+\]")
 _TEXT = re.compile(r"""'(?:[^'\\]|\\.)*+'|"(?:[^"\\]|\\.)*+\"""", re.DOTALL)
 
 
 def steps(query: str) -> int:
-    """How many steps *query* takes through an answer.
+    """How many steps *query* takes through an answer, with those that its filters take at each value.
 
     :raises ValueError: for what is no query, or not one that is taken; the message is a sentence for the client.
     """
@@ -32,8 +35,10 @@ def steps(query: str) -> int:
     bare = _TEXT.sub("''", query)
     if bare.count("..") > 1 or bare.count("$") > 1 or "," in bare:
         raise ValueError("A JSONPath query has one '$', one '..' at most, and no ',' here.")
+    if "?" in _FILTER.sub("", bare):
+        raise ValueError("In a filter of a JSONPath query each path leads to one place here, without '*', '..', ':' and filters of its own.")
     _compiled(query)
-    return max(1, bare.count(".") + bare.count("["))
+    return max(1, len(_STEPS.findall(bare)))
 
 
 def found(query: str, body: bytes) -> Iterator[object]:
@@ -41,16 +46,20 @@ def found(query: str, body: bytes) -> Iterator[object]:
 
     :raises ValueError: for what is no object and no list in JSON, or too deep to be searched.
     """
-    _, fault = _environment()
+    _, fault, place = _environment()
     try:
-        for match in _compiled(query).finditer(_document.decode(body)):
+        places = [place(filter_context={}, obj=_document.decode(body), parent=None, path="", parts=(), root=[])]
+        # Not by finditer(), which begins with a place of the library's own.
+        for segment in _compiled(query).segments:
+            places = segment.resolve(places)
+        for match in places:
             yield match.obj
     except (fault, ArithmeticError, RecursionError):
         raise ValueError("This cannot be searched.") from None
 
 
 def _compiled(query: str) -> Any:
-    environment, fault = _environment()
+    environment, fault, _ = _environment()
     try:
         return environment.compile(query)
     except (fault, ArithmeticError, RecursionError):
@@ -58,10 +67,22 @@ def _compiled(query: str) -> Any:
 
 
 @cache
-def _environment() -> tuple[Any, type[Exception]]:
-    """What compiles queries, and the base of what it raises."""
+def _environment() -> tuple[Any, type[Exception], Any]:
+    """What compiles queries, the base of what it raises, and what a place in an answer is."""
     try:
-        from jsonpath import JSONPathEnvironment, JSONPathError
+        from jsonpath import JSONPathEnvironment, JSONPathError, JSONPathMatch
     except ImportError:
         raise ValueError("This server cannot follow references by JSONPath: it was installed without wsgibatch[jsonpath].") from None
-    return JSONPathEnvironment(strict=True), JSONPathError
+
+    class Place(JSONPathMatch):
+        """A place in an answer that does not know where it lies: where names are long and lists are, too, all places together would be huge."""
+
+        __slots__ = ()
+
+        def new_child(self, obj: object, key: int | str) -> "Place":
+            return Place(filter_context={}, obj=obj, parent=None, path="", parts=(), root=[])
+
+        def add_child(self, *children: JSONPathMatch) -> None:
+            """Nobody asks for them, so they need not be kept."""
+
+    return JSONPathEnvironment(strict=True), JSONPathError, Place

@@ -40,8 +40,11 @@ def vet_head(head: Head, recogniser: Recogniser) -> None:
         raise UnknownMediaType("Send the batch without a content coding.")
     if head.media_type in _UNASKED and head.cookies and not head.same_origin:
         raise Forbidden("With cookies, send the batch as application/json, or from a page of this origin.")
+    if head.media_type in _UNASKED and head.other_origin and "Authorization" in head.headers:
+        # Without being asked a script cannot send any, but a browser adds a password that it knows.
+        raise Forbidden("From a page of another origin, send the batch as application/json, or without Authorization.")
     if head.media_type == FORM_DATA and head.other_origin:
-        # Browsers let forms bear more than cookies: passwords, certificates, and a place in the network.
+        # Browsers let forms bear more than that: certificates, and a place in the network.
         raise Forbidden("Send a batch with files from a page of this origin, or from no page.")
 
 

@@ -212,6 +212,10 @@ def test_a_form_that_a_page_of_another_site_may_have_sent_is_refused(content_typ
     assert posted(body, content_type, QUERY_STRING=query, HTTP_COOKIE="session=1").status == 403
     assert posted(body, content_type, QUERY_STRING=query, HTTP_COOKIE="session=1", HTTP_ORIGIN="http://evil.example").status == 403
     assert posted(body, content_type, QUERY_STRING=query, HTTP_COOKIE="session=1", HTTP_ORIGIN="http://shop.example").status == 200
+    assert posted(body, content_type, QUERY_STRING=query, HTTP_AUTHORIZATION="Basic YTpi", HTTP_ORIGIN="http://evil.example").status == 403
+    assert posted(body, content_type, QUERY_STRING=query, HTTP_AUTHORIZATION="Basic YTpi", HTTP_SEC_FETCH_SITE="cross-site").status == 403
+    assert posted(body, content_type, QUERY_STRING=query, HTTP_AUTHORIZATION="Basic YTpi", HTTP_ORIGIN="http://shop.example").status == 200
+    assert posted(body, content_type, QUERY_STRING=query, HTTP_AUTHORIZATION="Basic YTpi").status == 200
     assert posted(body, content_type, QUERY_STRING=query).status == 200
     assert posted(b"", "application/json", QUERY_STRING=query, HTTP_COOKIE="session=1").status == 200
 
@@ -384,15 +388,16 @@ def test_what_is_referred_to_cannot_leave_its_place() -> None:
         result: Iterable[bytes] = (evil if environ["PATH_INFO"] == "/people" else show)(environ, start_response)
         return result
 
-    _, asked, dots = batch(
+    _, asked, dots, slashes = batch(
         named,
         {"method": "POST", "relative_url": "x?a={result=all:$.a}&b=c", "body": "a={result=all:$.a}&b=c"},
         {"method": "GET", "relative_url": "x/{result=all:$.b}/y"},
+        {"method": "DELETE", "relative_url": "x/{result=all:$.a}"},
         app=app,
     )
 
     assert parse_qs(shown(asked)["query"]) == parse_qs(shown(asked)["body"]) == {"a": ["../x?y=z&q#\r\n/"], "b": ["c"]}
-    assert why(dots) == (424, "reference-missing")
+    assert why(dots) == why(slashes) == (424, "reference-missing")
 
 
 @pytest.mark.parametrize(
@@ -681,6 +686,21 @@ def test_files_that_are_sent_several_times_count_several_times() -> None:
     assert uploaded(cat, requests=[photo()] * 3, settings={"max_body": 100_000}).status == 413
     assert uploaded(cat, requests=[photo()], settings={"max_body": 40_000}).status == 413
     assert uploaded(cat, requests=[photo()], settings={"max_item_body": 40_000}).status == 413
+
+
+def test_a_name_that_is_longer_than_its_file_counts_as_often() -> None:
+    cat = file("cat", "x" * 4_000, b"")
+
+    assert uploaded(cat, requests=[photo()] * 20, settings={"max_body": 100_000}).status == 200
+    assert uploaded(cat, requests=[photo()] * 30, settings={"max_body": 100_000}).status == 413
+
+
+def test_beside_files_a_body_has_a_limited_number_of_fields() -> None:
+    cat = file("cat", "cat.png", IMAGE)
+
+    assert uploaded(cat, requests=[photo(body="a&" * 999)]).status == 200
+    answer = uploaded(cat, requests=[photo(body="a&" * 1000)])
+    assert (answer.status, answer.json()["error"]["error_data"]["pointer"]) == (400, "/batch/0/body")
 
 
 def test_a_batch_with_files_may_be_larger_than_one_without() -> None:

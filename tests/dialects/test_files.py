@@ -4,11 +4,13 @@ import base64
 import hashlib
 import io
 import json
+import resource
 import threading
 import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
+from urllib.parse import quote
 from wsgiref.validate import validator
 
 import pytest
@@ -448,6 +450,25 @@ def test_a_file_that_is_sent_several_times_counts_several_times(word: str) -> No
     assert refused(word, [photo()] * 3, cat, max_body=100_000) == (413, DIALECTS[word][2] + "/2/attached_files")
 
 
+@every_dialect
+def test_a_name_that_is_longer_than_its_file_counts_as_often(word: str) -> None:
+    cat = file("cat", b"", "x" * 3_000, "image/" + "y" * 3_000)
+
+    assert len(uploaded(word, [photo()] * 10, cat, max_body=100_000)) == 10
+    assert refused(word, [photo()] * 20, cat, max_body=100_000) == (413, DIALECTS[word][2] + "/16/attached_files")
+    assert refused(word, [photo(attached_files={str(place): "cat" for place in range(20)})], cat, max_body=100_000)[0] == 413
+
+
+@every_dialect
+def test_the_form_of_an_item_has_a_limited_number_of_fields_and_of_files(word: str) -> None:
+    thousand = {str(place): "cat" for place in range(1000)}
+    place = DIALECTS[word][2] + "/0"
+
+    assert len(uploaded(word, [photo(attached_files=thousand, body=thousand)], file("cat", b""))) == 1
+    assert refused(word, [photo(attached_files={**thousand, "more": "cat"})], file("cat", b"")) == (400, place + "/attached_files")
+    assert refused(word, [photo(body={**thousand, "more": "cat"})], file("cat", b"")) == (400, place + "/body")
+
+
 def test_a_form_has_a_limited_number_of_parts() -> None:
     assert posted("django", batch_part("django"), *[('name="a"', b"")] * 999).status == 200
     assert posted("django", batch_part("django"), *[('name="a"', b"")] * 1000).status == 400
@@ -530,6 +551,30 @@ def test_the_files_are_gone_when_the_server_fails_to_read_the_batch(spools: list
         send(BatchMiddleware(show, dialect="django"), environ)
 
     assert [spool.hold() for spool in spools] == [False]
+
+
+def test_a_disk_that_is_full_fails_the_batch_before_anything_of_it_runs(spools: list[_body.Spool]) -> None:
+    # A little is held back before it is written.
+    parts = file("cat", b"x" * 300_000), file("dog", b"y" * 4_000)
+    paid = {"method": "POST", "relative_url": "paid"}
+    query = "batch=" + quote(json.dumps([paid, {**paid, "attached_files": "dog"}]))
+    environ = environ_of(in_parts(*parts), CONTENT_TYPE="multipart/form-data; boundary=b", QUERY_STRING=query)
+    ran: list[str] = []
+
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        ran.append(environ["PATH_INFO"])
+        return show(environ, start_response)
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (301_000, before[1]))
+    try:
+        with pytest.raises(OSError, match="large"):
+            send(BatchMiddleware(app, dialect="facebook"), environ)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    assert ran == []
+    assert not spools[0].hold()
 
 
 def test_a_call_that_is_left_behind_reads_its_file_to_the_end(spools: list[_body.Spool]) -> None:

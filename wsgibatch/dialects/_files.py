@@ -13,12 +13,12 @@ from typing import TypeVar
 import msgspec
 from msgspec import Raw, Struct
 
-from .._body import FORM_DATA, MAX_FORM, Part, joined
+from .._body import FORM_DATA, MAX_FORM, MAX_PARTS, Part, joined
 from ..errors import BadBatch, TooLarge
 from ..model import Batch, Head, SubRequest
 from ..settings import Settings
 from ._envelope import content_type_of, kind_of
-from ._form import as_text, in_parts, members_of, pairs
+from ._form import TOO_MANY, as_text, head_of, in_parts, members_of, pairs
 from ._json import JSONDialect, read_json
 
 B = TypeVar("B", bound=Batch)
@@ -55,7 +55,7 @@ class FilesDialect(JSONDialect):
 
 
 class Files:
-    """The files that came with the batch *head*, for items to take. One that is taken several times counts several times."""
+    """The files that came with the batch *head*, for items to take. One that is taken several times counts several times, each time with its name."""
 
     def __init__(self, head: Head, settings: Settings) -> None:
         self._limit = self._left = MAX_FORM if settings.max_body is None else settings.max_body
@@ -65,23 +65,27 @@ class Files:
                 self._files.setdefault(part.name, []).append(part)
         self._untaken = set(self._files)
 
-    def take(self, named: Names, pointer: str) -> list[tuple[str, Part]]:
-        """The files that are *named*, each with the name of its field.
+    def take(self, named: Names, pointer: str) -> list[tuple[bytes, Part]]:
+        """The files that are *named*, each with the head of the part that it is sent in.
 
         :param pointer: to where they are named.
-        :raises BadBatch: for one that is not there.
+        :raises BadBatch: for one that is not there, and for too many of them.
         :raises TooLarge: when all that are taken are larger together than a batch may be.
         """
-        taken: list[tuple[str, Part]] = []
+        taken: list[tuple[bytes, Part]] = []
         for field, name in _by_field(named):
             files = self._files.get(name)
             if files is None:
                 raise BadBatch("No file that came with the batch has this name.", pointer)
             self._untaken.discard(name)
-            self._left -= sum(file.size for file in files)
-            if self._left < 0:
-                raise TooLarge(self._limit, pointer)
-            taken += [(field, file) for file in files]
+            for file in files:
+                taken.append((head_of(field, file), file))
+                # A name may be longer than the file.
+                self._left -= len(taken[-1][0]) + file.size
+                if self._left < 0:
+                    raise TooLarge(self._limit, pointer)
+            if len(taken) > MAX_PARTS:
+                raise BadBatch(TOO_MANY, pointer)
         return taken
 
     def check_all_taken(self) -> None:
@@ -110,7 +114,7 @@ def _named(body: bytes, pointer: str) -> list[Names | None]:
         raise BadBatch(error.detail, pointer + error.pointer) from None
 
 
-def _attach(item: SubRequest, files: list[tuple[str, Part]], batch: Batch) -> None:
+def _attach(item: SubRequest, files: list[tuple[bytes, Part]], batch: Batch) -> None:
     """Have *item* sent as a form in parts, with *files* and the fields that its body gives."""
     if item.late is not None and item.late.body:
         raise BadBatch("Beside files a body cannot refer to the answers of other requests.", batch.place(item, "body"))
@@ -128,6 +132,8 @@ def _fields_of(item: SubRequest) -> list[tuple[str, str]]:
     content_type = content_type_of(item.headers) or ""
     if kind_of(content_type) == "json":
         members = members_of(item.body)
+        if len(members) > MAX_PARTS:
+            raise BadBatch(TOO_MANY)
         if any(value.startswith((b"{", b"[")) for _, value in members):
             raise BadBatch("A field of a form is text, a number or a truth value.")
         return [(name, as_text(value)) for name, value in members]

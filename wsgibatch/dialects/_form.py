@@ -17,6 +17,9 @@ from ..errors import BadBatch, TooLarge
 from ..model import Head, Reference
 from ._json import read_json
 
+TOO_MANY = f"A form has at most {MAX_PARTS} fields."
+"""What is said of more, and of more in the form of an item: the head of each part may be much longer than what asks for it."""
+
 _members = msgspec.json.Decoder(dict[str, Raw])
 _string = msgspec.json.Decoder(str)
 
@@ -72,7 +75,7 @@ def pairs(text: bytes) -> list[tuple[str, str]]:
     except UnicodeDecodeError:
         raise BadBatch("The form is not UTF-8.") from None
     except ValueError:
-        raise BadBatch(f"A form has at most {MAX_PARTS} fields.") from None
+        raise BadBatch(TOO_MANY) from None
 
 
 def _text(value: bytes) -> str:
@@ -99,11 +102,13 @@ def as_text(raw: bytes) -> str:
 Piece = bytes | Part | Reference
 
 
-def fields_of(pieces: Iterable[str | Reference]) -> list[tuple[bytes, list[Piece]]]:
+def fields_of(pieces: Sequence[str | Reference]) -> list[tuple[bytes, list[Piece]]]:
     """The names and values of a form that is url-encoded and has references in its values.
 
-    :raises ValueError: for a reference anywhere else.
+    :raises ValueError: for a reference anywhere else, and for too many of them.
     """
+    if sum(piece.count("&") for piece in pieces if isinstance(piece, str)) >= MAX_PARTS:
+        raise ValueError(TOO_MANY)
     written: list[list[str | Reference]] = [[]]
     for piece in pieces:
         if isinstance(piece, Reference):
@@ -126,14 +131,18 @@ def _decoded(text: str) -> bytes:
     return unquote_to_bytes(text.replace("+", " "))
 
 
-def in_parts(fields: Iterable[tuple[bytes, Sequence[Piece]]], files: Iterable[tuple[str, Part]]) -> tuple[str, list[Piece]]:
-    """The content type of a form in parts, and its pieces; *files* have the names of fields of their own."""
+def head_of(field: str, file: Part) -> bytes:
+    """The head of the part in which *file* is sent as *field*."""
+    disposition = b'form-data; name="%b"; filename="%b"' % (_quoted(field.encode()), _quoted((file.filename or "").encode()))
+    return b"Content-Disposition: %b\r\nContent-Type: %b\r\n\r\n" % (disposition, file.content_type.encode())
+
+
+def in_parts(fields: Iterable[tuple[bytes, Sequence[Piece]]], files: Iterable[tuple[bytes, Part]]) -> tuple[str, list[Piece]]:
+    """The content type of a form in parts, and its pieces; *files* come with their heads."""
     parts: list[tuple[bytes, Sequence[Piece]]] = [
         (b'Content-Disposition: form-data; name="%b"\r\n\r\n' % _quoted(name), value) for name, value in fields
     ]
-    for field, file in files:
-        disposition = b'form-data; name="%b"; filename="%b"' % (_quoted(field.encode()), _quoted((file.filename or "").encode()))
-        parts.append((b"Content-Disposition: %b\r\nContent-Type: %b\r\n\r\n" % (disposition, file.content_type.encode()), [file]))
+    parts += [(head, [file]) for head, file in files]
     boundary = _boundary([piece for head, content in parts for piece in (head, *content)])
     pieces = [piece for head, content in parts for piece in (b"--%b\r\n%b" % (boundary, head), *content, b"\r\n")]
     return f"{FORM_DATA}; boundary={boundary.decode()}", [*pieces, b"--%b--\r\n" % boundary]
