@@ -17,11 +17,14 @@ from .settings import Settings
 class Shape(Protocol):
     """The outline of a JSON body, for telling dialects apart at a glance."""
 
-    members: frozenset[str] | None
-    """The names in an outer object; None for a list."""
+    name: str | None
+    """Of the first member of the outer object that is a list; None where the body is a list itself, or has none."""
+    first: object
+    """The first element of that list, decoded; None when there is none."""
 
-    def first(self, member: str = "") -> object:
-        """The first element of the outer list, or of the list that is the outer object's *member*, decoded; None when there is none."""
+    @property
+    def members(self) -> frozenset[str]:
+        """All names in an outer object. For them the whole body has to be looked through."""
 
 
 class Encoder(Protocol):

@@ -67,6 +67,19 @@ def test_a_header_of_odata_makes_nothing_else_a_batch_of_it() -> None:
 )
 def test_a_shape_that_is_not_decisive_is_refused(body: bytes) -> None:
     with pytest.raises(BadBatch):
+        AutoDialect().choose(HEAD, body, Settings()).decode(HEAD, body, Settings())
+
+
+def test_what_stands_before_the_list_is_passed_by() -> None:
+    body = b'{"access_token":"[\\"batch\\":[1]","more":{"batch":[{"url":"/a"}]},"bat\\u0063h":[{"relative_url":"a"}]}'
+
+    assert type(AutoDialect().choose(HEAD, body, Settings())) is FacebookDialect
+
+
+def test_many_members_before_the_list_are_not_looked_through() -> None:
+    body = b"{" + b'"a":1,' * 1000 + b'"batch":[{"relative_url":"a"}]}'
+
+    with pytest.raises(BadBatch):
         AutoDialect().choose(HEAD, body, Settings())
 
 

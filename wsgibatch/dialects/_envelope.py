@@ -81,10 +81,8 @@ _string = msgspec.json.Decoder(str)
 
 def is_envelope(body: Shape) -> bool:
     """Does *body* look like requests with an id and a url?"""
-    if body.members is None or body.members != {"requests"}:
-        return False
-    first = body.first("requests")
-    return isinstance(first, dict) and {"id", "url"} <= first.keys()
+    first = body.first
+    return body.name == "requests" and isinstance(first, dict) and {"id", "url"} <= first.keys() and body.members == {"requests"}
 
 
 def speaks_odata(head: Head) -> bool:

@@ -4,6 +4,7 @@ import base64
 import json
 import re
 from collections.abc import Sequence
+from functools import cached_property
 from http import HTTPStatus
 from typing import Any, Self, TypeVar
 
@@ -191,45 +192,50 @@ class Splicer:
 
 
 class Shape:
-    """The outline of a JSON body, for telling dialects apart: the names in an outer object, and the first element of a list.
+    """The outline of a JSON body, for telling dialects apart: its first list, and the first element of that.
 
     :raises BadBatch: when the body is no JSON as far as it is looked at.
     """
 
     def __init__(self, body: bytes) -> None:
-        self.members: frozenset[str] | None = None
-        """The names of an outer object; None for a list."""
-        self._lists = {"": body}
-        # Several dialects ask.
-        self._first: dict[str, object] = {}
-        if body.lstrip()[:1] == b"{":
-            self._lists = {name: bytes(value) for name, value in read_json(_OBJECT, body).items()}
-            self.members = frozenset(self._lists)
-
-    def first(self, member: str = "") -> object:
-        """The first element of the outer list, or of the list *member*; None when there is none."""
-        if member not in self._first:
-            self._first[member] = self._found(member)
-        return self._first[member]
-
-    def _found(self, member: str) -> object:
-        text = _decoded(self._lists.get(member, b""))
-        start = _LIST.match(text)
-        if start is None or text.startswith("]", start.end()):
-            return None
+        self._body = body
+        self.name: str | None = None
+        """Of the first member of the outer object that is a list; None where the body is a list itself, or has none."""
+        self.first: object = None
+        """The first element of that list; None when there is none."""
         try:
-            return _SCANNER.raw_decode(text, start.end())[0]
+            self._look(body.decode())
+        except UnicodeDecodeError as error:
+            raise BadBatch(f"The body is no JSON in UTF-8: {_reason(error)}.") from None
         except (ValueError, RecursionError) as error:
             raise BadBatch(f"The body is no JSON: {error}.") from None
 
+    @cached_property
+    def members(self) -> frozenset[str]:
+        """All names in an outer object. For them the whole body has to be looked through."""
+        found: dict[str, msgspec.Raw] = read_json(_OBJECT, self._body)
+        return frozenset(found)
 
+    def _look(self, text: str) -> None:
+        name, at = None, 0
+        for _ in range(_MOST):
+            member = _MEMBER.match(text, at)
+            if member is None:
+                break
+            name, at = _SCANNER.raw_decode(member[1])[0], member.end()
+            if text.startswith("[", at):
+                break
+            _, at = _SCANNER.raw_decode(text, at)
+        found = _LIST.match(text, at)
+        if found is not None:
+            self.name = name
+            if not text.startswith("]", found.end()):
+                self.first, _ = _SCANNER.raw_decode(text, found.end())
+
+
+_MOST = 16
+"""Members of an outer object that are looked at: more than any dialect has."""
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _SCANNER = json.JSONDecoder()
+_MEMBER = re.compile(r'[ \t\n\r]*[{,][ \t\n\r]*("(?:[^"\\]|\\.)*+")[ \t\n\r]*:[ \t\n\r]*')
 _LIST = re.compile(r"[ \t\n\r]*\[[ \t\n\r]*")
-
-
-def _decoded(body: bytes) -> str:
-    try:
-        return body.decode()
-    except UnicodeDecodeError as error:
-        raise BadBatch(f"The body is no JSON in UTF-8: {_reason(error)}.") from None

@@ -59,7 +59,7 @@ class AggregatorDialect(JSONDialect):
     loose_types = frozenset({"", "text/plain", "application/x-www-form-urlencoded"})
 
     def recognises(self, head: Head, body: Shape) -> bool:
-        return body.members is None and isinstance(body.first(), str)
+        return body.name is None and isinstance(body.first, str)
 
     def decode(self, head: Head, body: bytes, settings: Settings) -> Batch:
         routes = self.counted(read_json(_routes, body), settings)

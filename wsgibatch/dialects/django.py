@@ -44,11 +44,11 @@ class _AnyRequest(Struct, gc=False):
     body: Raw = Raw(b"null")
 
 
-class _Wrapped(Struct):
+class _Wrapped(Struct, forbid_unknown_fields=True):
     batch: list[_Request]
 
 
-class _AnyWrapped(Struct):
+class _AnyWrapped(Struct, forbid_unknown_fields=True):
     batch: list[_AnyRequest]
 
 
@@ -100,11 +100,10 @@ class DjangoDialect(FilesDialect):
     shape = '[{"method", "url", ...}, ...] or {"batch": [...]}'
 
     def recognises(self, head: Head, body: Shape) -> bool:
-        if body.members is not None:
-            first = body.first("batch")
-            return body.members == {"batch"} and not (isinstance(first, dict) and "relative_url" in first)
-        first = body.first()
-        return isinstance(first, dict) and {"url", "method"} <= first.keys()
+        if body.name == "batch":
+            # That there is nothing beside it is looked at where it is decoded, since all of it has to be read for that.
+            return not (isinstance(body.first, dict) and "relative_url" in body.first)
+        return body.name is None and isinstance(body.first, dict) and {"url", "method"} <= body.first.keys()
 
     def decode(self, head: Head, body: bytes, settings: Settings) -> DjangoBatch:
         read = _read(body)

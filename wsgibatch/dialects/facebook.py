@@ -99,8 +99,7 @@ class FacebookDialect(JSONDialect):
     max_requests = 50
 
     def recognises(self, head: Head, body: Shape) -> bool:
-        first = body.first("batch") if body.members is not None and "batch" in body.members else None
-        return isinstance(first, dict) and "relative_url" in first
+        return body.name == "batch" and isinstance(body.first, dict) and "relative_url" in body.first
 
     def decode(self, head: Head, body: bytes, settings: Settings) -> Batch:
         form = Form(head, body, self.max_body(head) if settings.max_body is None else settings.max_body)

@@ -96,10 +96,10 @@ class KintoDialect(FilesDialect):
     max_requests = 25
 
     def recognises(self, head: Head, body: Shape) -> bool:
-        if body.members is None or not {"requests"} <= body.members <= {"requests", "defaults"}:
+        first = body.first
+        if body.name != "requests" or not isinstance(first, dict) or not first.keys() <= set(_Request.__struct_fields__):
             return False
-        first = body.first("requests")
-        return isinstance(first, dict) and first.keys() <= set(_Request.__struct_fields__) and ("path" in first or "defaults" in body.members)
+        return body.members <= {"requests", "defaults"} and ("path" in first or "defaults" in body.members)
 
     def decode(self, head: Head, body: bytes, settings: Settings) -> Batch:
         read: Any = read_json(_requests, body) if head.parts is None else read_json(_requests_with_files, body)
