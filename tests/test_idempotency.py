@@ -1256,6 +1256,62 @@ def test_a_forked_process_renews_what_it_runs_and_nothing_else(tmp_path: Path) -
     assert parent.returncode == 0
 
 
+GREEN = """
+from gevent import monkey
+monkey.patch_all()
+import os, sys, threading
+from tests.gateway import environ_of, send
+from wsgibatch.idempotency import IdempotencyMiddleware
+from wsgibatch.stores.memory import MemoryStore
+
+class Store(MemoryStore):
+    def renew(self, key, owner, lease):
+        renewals.append((os.getpid(), owner))
+        renewed.set()
+        return super().renew(key, owner, lease)
+
+def app(environ, start_response):
+    owners.append(environ["wsgibatch.idempotency"].owner)
+    entered.set()
+    assert leave.wait(30)
+    start_response("201 Created", [])
+    return []
+
+def pay(key, lease):
+    environ = environ_of(b"", "/pay", HTTP_AUTHORIZATION="Bearer anna", HTTP_IDEMPOTENCY_KEY=key)
+    send(IdempotencyMiddleware(app, store, lease=lease), environ)
+
+store, renewals, owners = Store(), [], []
+renewed, entered, leave = threading.Event(), threading.Event(), threading.Event()
+first = threading.Thread(target=pay, args=("parent", 0.3))
+first.start()
+assert entered.wait(30)
+renewals.clear()
+child = os.fork()
+renewed.clear()
+if child:
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert renewed.wait(30)
+    leave.set()
+    first.join(30)
+    sys.exit(status)
+entered.clear()
+threading.Thread(target=pay, args=("child", 1)).start()
+assert entered.wait(30) and renewed.wait(30)
+leave.set()
+sys.stdout.flush()
+os._exit(0 if {owner for process, owner in renewals if process == os.getpid()} == {owners[-1]} else 1)
+"""
+
+
+def test_what_renews_the_leases_of_greenlets_renews_none_of_a_parents() -> None:
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+    ended = subprocess.run([sys.executable, "-c", GREEN], capture_output=True, text=True, env=environ, timeout=120, check=False)
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
 SITE = """
 import os, time
 from wsgibatch.idempotency import IdempotencyMiddleware
