@@ -240,7 +240,18 @@ def test_a_refusal_of_the_app_is_a_reply_as_well(status: str) -> None:
     assert len(till.charged) == 1
 
 
-@pytest.mark.parametrize("status", ["401 Unauthorized", "429 Too Many Requests", "500 Internal Server Error", "503 Service Unavailable"])
+@pytest.mark.parametrize(
+    "status",
+    [
+        "401 Unauthorized",
+        "412 Precondition Failed",
+        "417 No",
+        "428 No",
+        "429 Too Many Requests",
+        "500 Internal Server Error",
+        "503 Service Unavailable",
+    ],
+)
 def test_what_may_go_otherwise_next_time_is_executed_again(store: Watched, status: str) -> None:
     till = Till(status)
     app = guarded(till, store)
@@ -479,6 +490,16 @@ def test_a_body_longer_than_it_said_is_streamed(store: Watched) -> None:
 
     assert pay(app).body == b"aabbcc"
     assert code(pay(app)) == "response-not-kept"
+
+
+@pytest.mark.parametrize("body", [[b"abc"], pieces(b"a", b"bc")], ids=["list", "pieces"])
+def test_an_answer_that_broke_off_is_not_given_out_as_if_it_were_whole(store: Watched, body: Any) -> None:
+    till = Till(headers=[("Content-Length", "4")], body=body if callable(body) else lambda: body)
+    app = IdempotencyMiddleware(till, store)
+
+    assert pay(app).body == b"abc"
+    assert store.state() == "forgotten"
+    assert pay(app).header("Idempotent-Replayed") is None
 
 
 class Body:
@@ -893,6 +914,45 @@ def test_reads_may_be_guarded_as_well(till: Till) -> None:
     assert bodies == [b"charge 1", b"charge 1"]
 
 
+def languages(policy: Policy, method: str, *spoken: str, **changes: Any) -> list[bytes]:
+    """What is answered, one after another, to equal requests of people who speak these, where that is said to matter."""
+    app = guarded(Till(headers=[("Vary", "Accept, accept-language")]), policy=[(method, ".*", policy)])
+    return [pay(app, body=b"", REQUEST_METHOD=method, HTTP_ACCEPT_LANGUAGE=word, **{"key": None, **changes}).body for word in spoken]
+
+
+def test_an_answer_to_a_read_is_given_out_to_who_asks_with_the_headers_that_it_went_by() -> None:
+    policy = Policy(derive=Dimensions(), ttl=60)
+
+    assert languages(policy, "GET", "de", "de", "en", "en") == [b"charge 1", b"charge 1", b"charge 2", b"charge 2"]
+
+
+def test_what_may_be_anything_for_the_next_one_is_given_out_to_nobody() -> None:
+    app = guarded(Till(headers=[("Vary", "*")]), policy=[("GET", ".*", Policy(derive=Dimensions(), ttl=60))])
+
+    assert [pay(app, None, b"", REQUEST_METHOD="GET").body for _ in range(2)] == [b"charge 1", b"charge 2"]
+
+
+def test_nothing_is_executed_twice_for_a_header_that_it_went_by() -> None:
+    assert languages(Policy(derive=Dimensions(), ttl=60), "POST", "de", "en") == [b"charge 1", b"charge 1"]
+    assert languages(Policy(), "GET", "de", "en", key="k") == [b"charge 1", b"charge 1"]
+
+
+def test_answers_of_one_host_are_not_those_of_another() -> None:
+    app = guarded(Till(), derive=Dimensions(), ttl=60)
+
+    assert [pay(app, None, HTTP_HOST=host).body for host in ("a.example", "A.example", "b.example")] == [b"charge 1", b"charge 1", b"charge 2"]
+
+
+def test_a_lock_holds_for_all_names_of_an_app(gate: Gate, pool: ThreadPoolExecutor) -> None:
+    app = guarded(gate, lock=Dimensions())
+    first = pool.submit(pay, app, None, HTTP_HOST="a.example")
+    assert gate.entered.wait(30)
+
+    assert code(pay(app, None, HTTP_HOST="b.example")) == "in-flight"
+    gate.open.set()
+    assert first.result(30).status == 201
+
+
 def test_a_derived_key_does_not_stand_before_a_large_answer(store: Watched) -> None:
     app = guarded(Till(body=lambda: [b"xxx"]), store, derive=Dimensions(), ttl=60, max_body=2)
 
@@ -1094,6 +1154,26 @@ def test_nothing_is_renewed_once_it_is_answered(till: Till, store: Watched) -> N
     assert store.renewals == []
 
 
+def test_a_lock_is_renewed_while_a_key_is_waited_for(gate: Gate, pool: ThreadPoolExecutor, store: Watched) -> None:
+    policy = Policy(lock=Dimensions(principal=False), fingerprint=None, wait=30, lease=0.3)
+    app = guarded(gate, store, policy)
+    first = pool.submit(pay, app)
+    assert gate.entered.wait(30)
+    second = pool.submit(pay, app, body=b"another lock")
+    assert store.held.wait(30)
+    lock = next(key for key, claim in reversed(store.begun) if isinstance(claim, Claimed))
+
+    for _ in range(200):
+        store.renewed.clear()
+        assert store.renewed.wait(30)
+        if lock in store.renewals:
+            break
+
+    assert lock in store.renewals
+    gate.open.set()
+    assert (first.result(30).body, second.result(30).body) == (b"charge 1", b"charge 1")
+
+
 def test_a_request_whose_lease_cannot_be_renewed_is_not_begun(till: Till, store: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(lease: object) -> None:
         raise RuntimeError("can't start new thread")
@@ -1174,6 +1254,62 @@ def test_a_forked_process_renews_what_it_runs_and_nothing_else(tmp_path: Path) -
         parent.communicate(timeout=60)
 
     assert parent.returncode == 0
+
+
+GREEN = """
+from gevent import monkey
+monkey.patch_all()
+import os, sys, threading
+from tests.gateway import environ_of, send
+from wsgibatch.idempotency import IdempotencyMiddleware
+from wsgibatch.stores.memory import MemoryStore
+
+class Store(MemoryStore):
+    def renew(self, key, owner, lease):
+        renewals.append((os.getpid(), owner))
+        renewed.set()
+        return super().renew(key, owner, lease)
+
+def app(environ, start_response):
+    owners.append(environ["wsgibatch.idempotency"].owner)
+    entered.set()
+    assert leave.wait(30)
+    start_response("201 Created", [])
+    return []
+
+def pay(key, lease):
+    environ = environ_of(b"", "/pay", HTTP_AUTHORIZATION="Bearer anna", HTTP_IDEMPOTENCY_KEY=key)
+    send(IdempotencyMiddleware(app, store, lease=lease), environ)
+
+store, renewals, owners = Store(), [], []
+renewed, entered, leave = threading.Event(), threading.Event(), threading.Event()
+first = threading.Thread(target=pay, args=("parent", 0.3))
+first.start()
+assert entered.wait(30)
+renewals.clear()
+child = os.fork()
+renewed.clear()
+if child:
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert renewed.wait(30)
+    leave.set()
+    first.join(30)
+    sys.exit(status)
+entered.clear()
+threading.Thread(target=pay, args=("child", 1)).start()
+assert entered.wait(30) and renewed.wait(30)
+leave.set()
+sys.stdout.flush()
+os._exit(0 if {owner for process, owner in renewals if process == os.getpid()} == {owners[-1]} else 1)
+"""
+
+
+def test_what_renews_the_leases_of_greenlets_renews_none_of_a_parents() -> None:
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+
+    ended = subprocess.run([sys.executable, "-c", GREEN], capture_output=True, text=True, env=environ, timeout=120, check=False)
+
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 SITE = """

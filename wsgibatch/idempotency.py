@@ -129,36 +129,39 @@ class IdempotencyMiddleware:
         try:
             for want in wants:
                 # A lock that the group has is its members' own.
-                record = None if want.kind == "lock" and want.key in members.keys else self._take(want, claimed, members, policy, until)
+                record = None if want.kind == "lock" and want.key in members.keys else self._take(want, claimed, members, policy, until, environ)
                 if record is not None:
                     _check_again(policy, environ, want)
                     _release(claimed)
                     return record
-            for one in claimed:
-                leases.hold(one.lease)
-                members.keys.add(one.want.key)
+            members.keys.update(one.want.key for one in claimed)
         except BaseException:
             _release(claimed)
             raise
         return claimed
 
-    def _take(self, want: Wanted, claimed: list[Claimed], members: "_Members", policy: Policy, until: float) -> Record | None:
+    def _take(
+        self, want: Wanted, claimed: list[Claimed], members: "_Members", policy: Policy, until: float, environ: dict[str, Any]
+    ) -> Record | None:
         """Add *want* to what is *claimed*, if it can be; or give what was answered before.
 
         :raises Refused: when neither may be.
         """
         if want.key in members.keys:
             raise claims.in_group(want)
-        found = self._asked(want, policy, until)
+        found = self._asked(want, policy, until, environ)
         if isinstance(found, Record):
             members.add(want, replayed=True)
             return found
         if found is not None:
-            claimed.append(Claimed(want, Lease(self.store, want.key, found.owner, found.fence, policy.lease, policy.max_run)))
+            one = Claimed(want, Lease(self.store, want.key, found.owner, found.fence, policy.lease, policy.max_run))
+            claimed.append(one)
+            # At once, since the next key may have to be waited for.
+            leases.hold(one.lease)
             members.add(want, replayed=False)
         return None
 
-    def _asked(self, want: Wanted, policy: Policy, until: float) -> model.Claimed | Record | None:
+    def _asked(self, want: Wanted, policy: Policy, until: float, environ: dict[str, Any]) -> model.Claimed | Record | None:
         """What the store says of a key, in the end: while another request has it, it is asked again until the time *until*."""
         pause = _FIRST_PAUSE
         keep = policy.kept_for if policy.keep is None else policy.keep
@@ -167,7 +170,7 @@ class IdempotencyMiddleware:
             try:
                 claim = self.store.begin(want.key, want.fingerprint, policy.lease, keep, on_crash)
                 verdict = claims.judged(claim, want, policy)
-                if isinstance(verdict, Record) and isinstance(claim, model.Kept) and self._is_over(verdict, want, policy):
+                if isinstance(verdict, Record) and isinstance(claim, model.Kept) and self._is_over(verdict, want, policy, environ):
                     # Another one may have found that out before, and run by now.
                     self.store.forget(want.key, claim.value)
                     continue
@@ -187,8 +190,13 @@ class IdempotencyMiddleware:
             time.sleep(min(pause * random.uniform(0.8, 1.2), left))  # noqa: S311 - chance needs no secrecy here
             pause = min(pause * 1.5, _LONGEST_PAUSE)
 
-    def _is_over(self, record: Record, want: Wanted, policy: Policy) -> bool:
-        """Is a reply out of date, and not given out for that? Where it is given out all the same, it remembers."""
+    def _is_over(self, record: Record, want: Wanted, policy: Policy, environ: dict[str, Any]) -> bool:
+        """Is a reply out of date, or made for other headers than these, and not given out for that?
+
+        Where it is given out although it is out of date, it remembers.
+        """
+        if not claims.fits(record, want, environ):
+            return True
         fades = claims.fades(want, policy)
         if (fades or policy.expose_stale) and not self._signer.is_fresh(record.signed):
             record.flags |= STALE

@@ -287,6 +287,15 @@ def test_each_side_of_a_request_makes_it_another_unless_left_out(
     assert len(shop.runs) == (1 if left_out else 2)
 
 
+def test_answers_of_one_host_are_not_given_out_by_another(shop: Shop) -> None:
+    shop.view("/any", lambda: None, shop.idempotent.cache(600))
+
+    hosts = ("ada.example", "Ada.example", "bob.example")
+    replayed = [shop.app.test_client().put("/any", headers={"Host": host}).headers.get("Idempotent-Replayed") for host in hosts]
+
+    assert replayed == [None, "true", None]
+
+
 def test_a_header_that_is_named_makes_another_request(shop: Shop) -> None:
     shop.view("/any", lambda: None, shop.idempotent.cache(600, gen_keyfunc(headers=["X-Tenant"], use_checksum=False)))
     for tenant in "abab":

@@ -159,6 +159,11 @@ def buy(session: Session) -> None:
     user.houses.append(session.get_one(House, 1))
 
 
+def leave(session: Session) -> None:
+    user = session.get_one(User, 1)
+    user.houses.remove(session.get_one(House, 1))
+
+
 def remove(session: Session) -> None:
     session.delete(session.get_one(User, 2))
 
@@ -196,7 +201,7 @@ def many(session: Session) -> None:
         ([move], {"Seat:4,B", "Seat:4,C"}),
         ([lambda session: session.add(Admin(name="eve"))], {"User:4"}),
         ([lambda session: setattr(session.get(Admin, 3), "level", 2)], {"User:3"}),
-        ([buy], {"User:1"}),
+        ([buy], {"User:1", "House:1"}),
         ([same], set()),
         ([lambda session: session.get(User, 1)], set()),
         ([lambda session: session.execute(select(User)).all()], set()),
@@ -221,6 +226,27 @@ def test_what_is_committed_is_known_and_nothing_else(factory: Any, told: Told, s
     session = factory()
     for step in steps:
         step(session)
+    session.commit()
+    session.close()
+
+    assert told.names == expected
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"),
+    [
+        (leave, {"User:1", "House:1"}),
+        (lambda session: session.delete(session.get(User, 1)), {"User:1", "House:1"}),
+        (lambda session: setattr(session.get(User, 1), "houses", [House(id=9)]), {"User:1", "House:1", "House:9"}),
+        (rename(1, "eve"), {"User:1"}),
+    ],
+)
+def test_of_what_a_table_between_two_has_tied_both_ends_are_known(factory: Any, told: Told, step: Do, expected: set[str]) -> None:
+    session = factory()
+    buy(session)
+    session.commit()
+    told.names.clear()
+    step(session)
     session.commit()
     session.close()
 

@@ -83,21 +83,43 @@ def test_a_redis_that_was_restarted_between_two_calls_is_not_noticed(own_server:
     store.close()
 
 
-def test_a_redis_that_hangs_is_a_store_error(own_server: Server) -> None:
-    store = RedisStore(f"{own_server.url}?socket_timeout=0.1")
-    claimed(store)
-    with own_server.client() as client:
+@contextmanager
+def hanging(server: Server) -> Iterator[None]:
+    """A server that takes what it is sent, and answers it when the block is left."""
+    with server.client() as client:
         pid = client.info("server")["process_id"]
     os.kill(pid, signal.SIGSTOP)
     try:
-        for call in CALLS.values():
-            with pytest.raises(StoreError):
-                call(store)
+        yield
     finally:
         os.kill(pid, signal.SIGCONT)
 
+
+def test_a_redis_that_hangs_is_a_store_error(own_server: Server) -> None:
+    store = RedisStore(f"{own_server.url}?socket_timeout=0.1")
+    claimed(store)
+    with hanging(own_server):
+        for call in CALLS.values():
+            with pytest.raises(StoreError):
+                call(store)
+
     assert isinstance(store.peek("key"), Held)
     store.close()
+
+
+def test_a_claim_of_which_nobody_was_told_is_given_back(own_server: Server) -> None:
+    store, other = RedisStore(f"{own_server.url}?socket_timeout=1"), RedisStore(own_server.url)
+    claimed(store, "warm")
+    with hanging(own_server):
+        for key in ("key", "other key"):
+            with pytest.raises(StoreError):
+                store.begin(key, REQUEST, LONG, LONG, "fail")
+
+    assert isinstance(other.begin("key", REQUEST, LONG, LONG, "fail"), Held)
+    assert isinstance(store.begin("key", REQUEST, LONG, LONG, "fail"), Claimed)
+    assert other.peek("other key") is None
+    store.close()
+    other.close()
 
 
 @pytest.mark.parametrize(("options", "seconds"), [("", 5.0), ("?socket_timeout=0.5&socket_connect_timeout=0.5", 0.5)])

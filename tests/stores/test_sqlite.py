@@ -16,7 +16,7 @@ from tests.stores.test_contract import LONG, REQUEST, claimed, signers
 from wsgibatch import ConfigError
 from wsgibatch.errors import StoreError
 from wsgibatch.idempotency import IdempotencyMiddleware
-from wsgibatch.model import Claimed, Kept
+from wsgibatch.model import Claimed, Held, Kept
 from wsgibatch.stores import sqlite
 from wsgibatch.stores.sqlite import SqliteStore
 
@@ -206,6 +206,18 @@ def test_a_file_that_was_overwritten_is_a_store_error(path: Path, call: Callable
     path.write_bytes(whole)
     call(store)
     store.close()
+
+
+def test_a_file_that_was_deleted_is_claimed_in_by_nobody_any_more(store: SqliteStore, path: Path) -> None:
+    claimed(store)
+    other = SqliteStore(path)
+    claimed(other, "another key")
+    for file in path.parent.glob(f"{path.name}*"):
+        file.unlink()
+
+    assert isinstance(other.begin("key", REQUEST, LONG, LONG, "fail"), Claimed)
+    assert isinstance(store.begin("key", REQUEST, LONG, LONG, "fail"), Held)
+    other.close()
 
 
 @every_call

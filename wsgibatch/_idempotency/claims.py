@@ -14,8 +14,8 @@ import msgspec
 from msgspec import Struct
 
 from .._keys import read_key
-from ..model import Claim, Claimed, Fault, Headers, Held, Kept
-from .fingerprints import digest, digest_of, fingerprint, path_of, text_of, whole_of
+from ..model import SAFE, Claim, Claimed, Fault, Headers, Held, Kept
+from .fingerprints import digest, digest_of, fingerprint, path_of, text_of, varied, whole_of
 from .policy import Dimensions, Policy, cgi_name
 from .records import NOT_KEPT, Record, decode
 
@@ -167,7 +167,9 @@ def _parts(field: str, source: Any, environ: dict[str, Any], policy: Policy, who
     """What makes a key of the request itself."""
     if isinstance(source, Dimensions):
         named = (who or ()) if source.principal else ("anybody",)
-        return (str(len(named)), *named, *_chosen(source, environ, body))
+        # A lock is the app's, by whatever name it is reached; a reply is that of one host.
+        host = ("host", environ.get("HTTP_HOST", "").lower()) if field == "derive" and source.path else ()
+        return (str(len(named)), *named, *host, *_chosen(source, environ, body))
     told = source(environ, whole_of(body))
     return None if told is None else (*(who or principal(environ, policy)), "callable", text_of(told, field))
 
@@ -218,6 +220,17 @@ def judged(claim: Claim, want: Wanted, policy: Policy) -> Verdict | None:
 def fades(want: Wanted, policy: Policy) -> bool:
     """Does a reply end with what it goes by?"""
     return want.kind == "derived" and policy.on_change == "execute"
+
+
+def fits(record: Record, want: Wanted, environ: dict[str, Any]) -> bool:
+    """Does a reply fit what a request says in the fields that decided about it (RFC 9111, section 4.1)?
+
+    That matters where nobody has said that both requests are one, and only to those that may always be executed: a form that is submitted twice is
+    one whatever its second try says.
+    """
+    if want.kind != "derived" or not record.varied or environ["REQUEST_METHOD"] not in SAFE:
+        return True
+    return record.varied != "*" and record.varied == varied(environ, record.headers)
 
 
 def _too_large(record: Record) -> Fault:

@@ -48,10 +48,14 @@ def collected(
         whole = type(result) is list or type(result) is tuple or _is_file(result, environ)
     finally:
         current.set(before)
-        if whole and group is None:
-            collector.end()
-        if whole and body is not None:
-            body.close()
+        if whole:
+            if group is None:
+                # As end() does, which the many that have nothing to say need not be sent to.
+                collector.over = True
+                if collector.touched or collector.read or collector.given:
+                    collector.end()
+            if body is not None:
+                body.close()
     return result if whole else _Passing(result, collector, body, group is None)
 
 

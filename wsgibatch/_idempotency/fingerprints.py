@@ -9,7 +9,8 @@ from typing import Any, BinaryIO
 import msgspec
 from multipart import parse_options_header
 
-from .policy import Policy
+from ..model import Headers
+from .policy import Policy, cgi_name
 
 _PIECE = 64 << 10
 
@@ -42,6 +43,17 @@ def fingerprint(environ: dict[str, Any], policy: Policy, body: BinaryIO) -> byte
     how, content = ("raw", digest_of(body)) if content is None else (policy.fingerprint, content)
     query = environ.get("QUERY_STRING", "")
     return bytes(_hashed((environ["REQUEST_METHOD"], path_of(environ), query, media_type, how, content)).digest())
+
+
+def varied(environ: dict[str, Any], headers: Headers) -> str:
+    """A digest of what a request says in the fields that its answer names in Vary (RFC 9110, section 12.5.5); empty where that names none.
+
+    With an asterisk nobody knows what the answer went by, and that is given.
+    """
+    names = {word.strip().lower() for name, value in headers if name.lower() == "vary" for word in str(value).split(",")} - {""}
+    if "*" in names:
+        return "*"
+    return digest(*(part for name in sorted(names) for part in (name, environ.get(cgi_name(name))))) if names else ""
 
 
 def path_of(environ: dict[str, Any]) -> str:

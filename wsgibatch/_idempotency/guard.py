@@ -26,6 +26,7 @@ class _Answer(NamedTuple):
     status: str
     headers: Headers
     body: bytes | None
+    varied: str = ""
 
 
 _FAILED = _Answer("500 Internal Server Error", [("Content-Type", "text/plain")], b"The app failed to answer this request.")
@@ -100,10 +101,11 @@ class Guard:
         group.on_commit(lambda: self._finish(*self._outcome))
         group.on_rollback(self._undo)
 
-    def keep(self, status: str, headers: Headers, body: bytes | None, told: bool | None, seconds: float | None) -> None:
+    def keep(self, status: str, headers: Headers, body: bytes | None, told: bool | None, seconds: float | None, varied: str = "") -> None:
         """The answer is whole, and closed.
 
         :param body: None for one that was too large.
+        :param varied: what the request said in the fields that decided about it.
         :param told: what the answer itself says of whether it is kept, and *seconds* for how long; the app's word in the environ stands before both.
         """
         told = told if self._told is None else self._told
@@ -112,7 +114,7 @@ class Guard:
             # Its client has not asked to be told that there was an answer.
             kept = False
         ttl = self._seconds or min(seconds or self._policy.kept_for, LONGEST)
-        self._settle(_Answer(status, headers, body) if kept else None, ttl)
+        self._settle(_Answer(status, headers, body, varied) if kept else None, ttl)
 
     def failed(self) -> None:
         """The app has raised: nothing is kept, unless the policy keeps errors."""
@@ -151,7 +153,16 @@ class Guard:
 
     def _written(self, answer: _Answer, marks: Marks) -> bytes | None:
         try:
-            return records.encode(*answer, self._policy.keep_cookies, time.time(), marks.signed, marks.contested)
+            return records.encode(
+                answer.status,
+                answer.headers,
+                answer.body,
+                self._policy.keep_cookies,
+                time.time(),
+                marks.signed,
+                marks.contested,
+                answer.varied,
+            )
         except (TypeError, ValueError) as error:
             log_unkept(error)
             return None

@@ -85,16 +85,21 @@ class Leases:
         heappush(self._due, (time.monotonic() + lease.seconds / 3, self._count, lease))
 
     def _run(self) -> None:
+        changed, due = self._changed, self._due
         while True:
-            with self._changed:
-                while not self._due or self._due[0][0] > time.monotonic():
-                    self._changed.wait(self._due[0][0] - time.monotonic() if self._due else None)
-                lease = heappop(self._due)[2]
+            with changed:
+                while not due or due[0][0] > time.monotonic():
+                    changed.wait(due[0][0] - time.monotonic() if due else None)
+                lease = heappop(due)[2]
+            if changed is not self._changed:
+                # The greenlet that gevent makes of this thread comes through a fork, and has nothing to do there.
+                due.clear()
+                continue
             if lease.over:
                 continue
             lease.renew()
             if not lease.over:
-                with self._changed:
+                with changed:
                     self._push(lease)
 
 

@@ -36,7 +36,7 @@ class Dimensions(Struct, kw_only=True, frozen=True):
 
     method: bool = True
     path: bool = True
-    """SCRIPT_NAME and PATH_INFO."""
+    """SCRIPT_NAME and PATH_INFO, and what a reply is kept for also the host; a lock holds for all names of the app."""
     query: bool = True
     content_type: bool = True
     body: bool = True

@@ -19,8 +19,8 @@ NOT_KEPT = 1
 STALE = 2
 """A flag: somebody else has changed what it goes by."""
 
-# What another try may well answer otherwise: who is asking, when, or how fast has been refused, and not what was asked for.
-_PASSING = frozenset({401, 407, 408, 421, 423, 425, 429})
+# What another try may well answer otherwise: who is asking, when, how fast, or on what condition has been refused, and not what was asked for.
+_PASSING = frozenset({401, 407, 408, 412, 417, 421, 423, 425, 428, 429})
 # Answers to conditions and ranges of the one request, which is not what decides whether two requests are the same.
 _PARTIAL = frozenset({206, 304, 416})
 
@@ -59,6 +59,8 @@ class Record(Struct, array_like=True):
     created: float
     """Seconds since 1970, by the clock of who wrote it; for people, and never what decides."""
     flags: int
+    varied: str = ""
+    """What its request said in the fields that decided about it; see :func:`~.fingerprints.varied`."""
 
     @property
     def code(self) -> int:
@@ -129,12 +131,21 @@ def advised(headers: Headers) -> Advised:
     return Advised(kept, told, seconds, tuple(tags[_TOUCH]), tuple(tags[_READS]))
 
 
-def encode(status: str, headers: Headers, body: bytes | None, keep_cookies: bool, created: float, signed: Signed = (), stale: bool = False) -> bytes:
+def encode(
+    status: str,
+    headers: Headers,
+    body: bytes | None,
+    keep_cookies: bool,
+    created: float,
+    signed: Signed = (),
+    stale: bool = False,
+    varied: str = "",
+) -> bytes:
     """What is kept of an answer; without a body, that there was one.
 
     :param signed: what it goes by, and who had signed each last.
     :param stale: is it out of date already?
-
+    :param varied: what its request said in the fields that decided about it.
     :raises TypeError: for headers that are not text.
     :raises ValueError: for text that is none.
     """
@@ -144,7 +155,7 @@ def encode(status: str, headers: Headers, body: bytes | None, keep_cookies: bool
         whole, encoding = smaller, 1
     dropped = _DROPPED if keep_cookies else _DROPPED | {"set-cookie"}
     kept = [(_plain(name), _plain(value)) for name, value in headers if name.lower() not in dropped]
-    return _encoder.encode(Record(VERSION, _plain(status), kept, whole, encoding, signed, created, flags))
+    return _encoder.encode(Record(VERSION, _plain(status), kept, whole, encoding, signed, created, flags, varied))
 
 
 def _plain(text: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 
 from .._grammar import DIGITS
 from ..model import Headers
+from .fingerprints import varied
 from .guard import Guard
 from .records import advised
 
@@ -31,6 +32,7 @@ class Reply:
         self._size = 0
         # What the server has not been given yet; of what still runs, the last piece stays here.
         self._pending: deque[bytes] = deque()
+        self._environ: dict[str, Any] = {}
         self._result: Any = ()
         self._pieces: Iterator[bytes] = iter(())
         self._write: Callable[[bytes], object] | None = None
@@ -39,6 +41,7 @@ class Reply:
 
     def of(self, app: Callable[..., Iterable[bytes]], environ: dict[str, Any]) -> Iterable[bytes]:
         """Call *app*; what is given back is for the server."""
+        self._environ = environ
         try:
             with self._guard.collector:
                 self._result = app(environ, self.start_response)
@@ -150,7 +153,11 @@ class Reply:
         self._over = True
         body = None if self._copy is None else b"".join(self._copy)
         self._copy = []
-        self._guard.keep(self._status, self._headers, body, self._told, self._seconds)
+        if self._size < (self._announced() or 0):
+            # The server tells its client that the answer broke off, and one that is given out again would seem whole.
+            self._guard.failed()
+        else:
+            self._guard.keep(self._status, self._headers, body, self._told, self._seconds, varied(self._environ, self._headers))
 
     def _fail(self, error: BaseException) -> None:
         self._over = True
@@ -176,5 +183,9 @@ class Reply:
             self._write = self._server(self._status, self._headers)
 
     def _is_short(self) -> bool:
+        length = self._announced()
+        return length is not None and length <= self._guard.limit
+
+    def _announced(self) -> int | None:
         length = next((value for name, value in self._headers if name.lower() == "content-length"), "")
-        return bool(DIGITS.match(length)) and int(length) <= self._guard.limit
+        return int(length) if DIGITS.match(length) else None

@@ -269,7 +269,7 @@ class Idempotent:
         known = {} if before is None else before.fields
         if kind in known:
             return view
-        source = partial(self._key, keyfunc or self._keyfunc)
+        source = partial(self._key, kind, keyfunc or self._keyfunc)
         said = {**known, **fields, kind: source, "wait": max(wait, known.get("wait", 0.0))}
         mark = _Mark(view if before is None else before.view, said, Policy(header=(), namespace=self._namespace, anonymous="shared", **said))
 
@@ -304,7 +304,7 @@ class Idempotent:
         found: _Mark | None = getattr(view, _MARKS, {}).get(self) or getattr(handler, _MARKS, {}).get(self)
         return found
 
-    def _key(self, keyfunc: Callable[[], str], environ: dict[str, Any], body: bytes) -> str:
+    def _key(self, kind: str, keyfunc: Callable[[], str], environ: dict[str, Any], body: bytes) -> str:
         alike = {**environ, "wsgi.input": BytesIO(body)}
         if not isinstance(keyfunc, _KeyFunc):
             with self._app.request_context(alike):
@@ -312,4 +312,6 @@ class Idempotent:
         request = self._app.request_class(alike, populate_request=False)
         request.url_rule = self._rule(environ)
         session = self._app.session_interface.open_session(self._app, request) if keyfunc.session else None
-        return keyfunc.of(request, session or {}, body)
+        told = keyfunc.of(request, session or {}, body)
+        # A lock is the app's, by whatever name it is reached; an answer is that of one host.
+        return digest(told, environ.get("HTTP_HOST", "").lower()) if kind == "derive" and keyfunc.path else told

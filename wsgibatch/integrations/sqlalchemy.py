@@ -16,9 +16,10 @@ within one item fail. Several databases are committed one after another, not in 
 a group is the only writer from its first query on.
 
 With ``track(Session)`` what the sessions commit is known to whoever keeps replies (:mod:`wsgibatch.tags`): a row that was added, changed or deleted
-as ``User:7``, by the name of its class (in a hierarchy, that of its base) and its primary key, of several columns ``Seat:4,B``; what an ORM-enabled
-``insert()``, ``update()`` or ``delete()`` does as ``User:*``. What was rolled back is not, even with a savepoint. Statements on tables, the methods
-``bulk_...`` and ``ON DELETE CASCADE`` go past the ORM: there a view says ``tags.touch("User:7")`` itself.
+as ``User:7``, by the name of its class (in a hierarchy, that of its base) and its primary key, of several columns ``Seat:4,B``; of a many-to-many
+relationship that has changed the rows at both ends; what an ORM-enabled ``insert()``, ``update()`` or ``delete()`` does as ``User:*``. What was
+rolled back is not, even with a savepoint. Statements on tables, the methods ``bulk_...`` and ``ON DELETE CASCADE`` go past the ORM: there a view says
+``tags.touch("User:7")`` itself.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -244,7 +245,7 @@ def _pending(session: Session) -> set[str]:
 def _collect_rows(session: Session, flush_context: object) -> None:
     # New rows have their keys by now, and nothing is expired yet.
     changed = [row for row in session.dirty if session.is_modified(row)]
-    found = {tag for rows in (session.new, changed, session.deleted) for row in rows for tag in _names(row)}
+    found = {tag for rows in (session.new, changed, session.deleted) for row in rows for tag in (*_names(row), *_others(row))}
     if found:
         _pending(session).update(found)
 
@@ -256,6 +257,18 @@ def _names(row: object) -> Iterator[str]:
     keys = {tuple(mapper.primary_key_from_instance(row)), *([state.identity] if state.identity else [])}
     for key in keys:
         yield f"{_class(mapper)}:{','.join(map(str, key))}"
+
+
+def _others(row: object) -> Iterator[str]:
+    """The rows that a table between two has tied to this one or parted from it: a change of both, of which the session knows one end."""
+    state = inspect(row)
+    for relation in state.mapper.relationships:
+        if relation.secondary is not None and not relation.viewonly:
+            history = state.attrs[relation.key].history
+            parted = (*history.deleted, *history.unchanged) if state.session and row in state.session.deleted else history.deleted
+            for other in (*history.added, *parted):
+                if other is not None:
+                    yield from _names(other)
 
 
 def _class(mapper: Mapper[Any]) -> str:

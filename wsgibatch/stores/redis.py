@@ -7,8 +7,9 @@ A failover may lose the last writes, since Redis replicates them later; where on
 """
 
 import logging
+from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha1
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Literal
@@ -90,6 +91,10 @@ return signed and {{owner, text(now - signed)}}
 
 _PATIENCE = 5.0
 """Seconds for an answer."""
+_UNSURE = 1000
+"""Claims that are remembered while Redis does not answer; a lease ends the others."""
+_AT_ONCE = 10
+"""Of these, how many a claim gives back once it does."""
 _SAFE_POLICIES = ("noeviction", "volatile-ttl")
 
 
@@ -107,6 +112,9 @@ class RedisStore:
         except ImportError as error:
             raise ConfigError("store: Redis needs redis-py: pip install wsgibatch[redis]") from error
         self._failures = (redis.RedisError, OSError)
+        self._unanswered = (redis.ConnectionError, redis.TimeoutError, OSError)
+        # Keys that Redis may have claimed for a request that was refused since no answer came, and their owners.
+        self._unsure: deque[tuple[str, str]] = deque(maxlen=_UNSURE)
         self._refused, self._forgotten = redis.ResponseError, redis.exceptions.NoScriptError
         self._own = isinstance(server, str)
         self._client: Any = server
@@ -131,7 +139,13 @@ class RedisStore:
         with self._answering():
             if not self._policy_known:
                 self._look_at_policy()
-            found = self._run(_BEGIN, _record(key), owner, fingerprint, _micro(lease), _micro(keep), on_crash)
+            if self._unsure:
+                self._give_back(key)
+            try:
+                found = self._run(_BEGIN, _record(key), owner, fingerprint, _micro(lease), _micro(keep), on_crash)
+            except self._unanswered:
+                self._unsure.append((key, owner))
+                raise
         return Claimed(int(found[1]), owner) if found[0] == b"claimed" else _known(found)
 
     def renew(self, key: str, owner: str, lease: float) -> bool:
@@ -174,6 +188,15 @@ class RedisStore:
                 yield
             except self._failures as error:
                 raise StoreError(f"Redis: {error}") from error
+
+    def _give_back(self, key: str) -> None:
+        """See that nobody waits for requests that never ran, or is told that they were lost: first whoever asks for *key* again."""
+        for place, claim in enumerate(self._unsure.copy()):
+            if place < _AT_ONCE or claim[0] == key:
+                self._run(_FINISH, _record(claim[0]), claim[1], _micro(0.0))
+                # Another thread may have done the same.
+                with suppress(ValueError):
+                    self._unsure.remove(claim)
 
     def _run(self, script: str, key: bytes, *arguments: str | bytes) -> Any:
         try:

@@ -66,6 +66,12 @@ _PURGE_MOST = 1000
 """Rows that one purge deletes: more than have come since the last one, and few enough for a request to wait for."""
 
 
+class _Connection(sqlite3.Connection):
+    """One to a file that is told from those that stood in its place earlier."""
+
+    file: tuple[int, int] | None = None
+
+
 class SqliteStore:
     """The store ``sqlite:///path``.
 
@@ -83,7 +89,7 @@ class SqliteStore:
         # A server may go elsewhere before the first request.
         self._path = Path(path).absolute()
         self._timeout = timeout
-        self._idle: list[sqlite3.Connection] = []
+        self._idle: list[_Connection] = []
         # A call may wait for other writers for its timeout.
         self._calls = Calls(2 * timeout, self.close)
         # Few close a store that lives as long as its process.
@@ -160,13 +166,13 @@ class SqliteStore:
         _close(self._idle)
 
     @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
+    def _connection(self) -> Iterator[_Connection]:
         """A connection for one call; it is closed, and so rolled back, where the call fails.
 
         :raises StoreError: for whatever SQLite has to say.
         """
         with self._calls:
-            connection: sqlite3.Connection | None = None
+            connection: _Connection | None = None
             try:
                 connection = self._taken() or self._open()
                 yield connection
@@ -178,17 +184,29 @@ class SqliteStore:
                 raise
             self._idle.append(connection)
 
-    def _taken(self) -> sqlite3.Connection | None:
-        try:
-            return self._idle.pop()
-        except IndexError:
-            return None
+    def _taken(self) -> _Connection | None:
+        # Whoever opens the file now would have another one than those that opened what was deleted since, and each would claim the same keys.
+        file = self._file() if self._idle else None
+        with suppress(IndexError):
+            while True:
+                connection = self._idle.pop()
+                if file is not None and connection.file == file:
+                    return connection
+                connection.close()
+        return None
 
-    def _open(self) -> sqlite3.Connection:
+    def _file(self) -> tuple[int, int] | None:
+        with suppress(FileNotFoundError):
+            found = self._path.stat()
+            return found.st_dev, found.st_ino
+        return None
+
+    def _open(self) -> _Connection:
         # Autocommit: transactions are begun here by hand. Whichever thread is lent it uses it alone.
-        connection = sqlite3.connect(self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(self._path, timeout=self._timeout, isolation_level=None, check_same_thread=False, factory=_Connection)
         try:
             self._into_wal(connection)
+            connection.file = self._file()
             connection.execute("PRAGMA synchronous = NORMAL")
             for statement in _SCHEMA:
                 connection.execute(statement)
@@ -211,7 +229,7 @@ class SqliteStore:
                 return
 
 
-def _close(connections: list[sqlite3.Connection]) -> None:
+def _close(connections: list[_Connection]) -> None:
     with suppress(IndexError):
         while True:
             connections.pop().close()
