@@ -186,8 +186,10 @@ def _named_by_connection(value: str, settings: Settings) -> set[str]:
     A client writes it, so it cannot take away what says who the client is, or where it goes.
     """
     names = {name.strip().lower().replace("_", "-") for name in value.split(",")}
-    names -= _DROPPED | _PRINCIPAL | {name.lower() for name in settings.deny_headers}
-    return {"HTTP_" + name.upper().replace("-", "_") for name in names if not name.startswith(_DROPPED_PREFIXES)}
+    free = [name for name in names if name not in _DROPPED and name not in _PRINCIPAL and not name.startswith(_DROPPED_PREFIXES)]
+    # Nearly always there is none: servers and proxies have it say "keep-alive".
+    denied = {name.lower() for name in settings.deny_headers} if free else ()
+    return {"HTTP_" + name.upper().replace("-", "_") for name in free if name not in denied}
 
 
 class HeaderNames:
