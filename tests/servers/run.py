@@ -40,6 +40,9 @@ def running(command: Sequence[str], port: int, cwd: Path | None = None, env: dic
                 process.wait(timeout=10)
             except subprocess.TimeoutExpired:
                 process.kill()
+            # Shown where a test fails.
+            output.seek(0)
+            print(output.read(), end="")
 
 
 @contextlib.contextmanager
