@@ -1,0 +1,52 @@
+"""A process that fuzzes one target: ``python -m tests.soak.fuzzer TARGET TALLY CORPUS [libFuzzer's options]``. atheris ends it by itself."""
+
+import json
+import sys
+from collections import Counter
+from pathlib import Path
+from random import Random
+
+import atheris
+
+# Whatever has no part in it stays as it is, and fast.
+with atheris.instrument_imports(include=["wsgibatch", "multipart"]):
+    import wsgibatch.wsgi
+    from wsgibatch import _lookup, dialects
+
+    for _word in _lookup.members(dialects):
+        _lookup.member(dialects, _word)
+
+from tests.soak.mutate import mutated
+from tests.soak.seeds import LONGEST
+from tests.soak.targets import target_of
+
+_EVERY = 256
+"""Inputs after which the tally is written: nothing is called when libFuzzer ends."""
+
+
+_chance = Random(0)
+
+
+def main() -> None:
+    name, tally, *rest = sys.argv[1:]
+    target = target_of(name)
+    counts: Counter[str] = Counter()
+
+    def one(data: bytes) -> None:
+        counts[target(data)] += 1
+        if counts.total() % _EVERY == 0:
+            Path(tally).write_text(json.dumps(counts))
+
+    atheris.Setup([sys.argv[0], *rest], one, custom_mutator=_mutator)
+    atheris.Fuzz()
+
+
+def _mutator(data: bytes, longest: int, seed: int) -> bytes:
+    # Making a generator of each seed would take longer than all else here.
+    if _chance.random() < 0.6 and (changed := mutated(data, _chance)[:longest]):
+        return changed
+    return bytes(atheris.Mutate(data, longest))
+
+
+if __name__ == "__main__":
+    main()
