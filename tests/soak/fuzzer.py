@@ -17,7 +17,7 @@ with atheris.instrument_imports(include=["wsgibatch", "multipart"]):
         _lookup.member(dialects, _word)
 
 from tests.soak.mutate import mutated
-from tests.soak.seeds import LONGEST
+from tests.soak.seeds import seeds_of
 from tests.soak.targets import target_of
 
 _EVERY = 256
@@ -25,11 +25,13 @@ _EVERY = 256
 
 
 _chance = Random(0)
+_seeds: list[bytes] = []
 
 
 def main() -> None:
     name, tally, *rest = sys.argv[1:]
     target = target_of(name)
+    _seeds.extend(seeds_of(name))
     counts: Counter[str] = Counter()
 
     def one(data: bytes) -> None:
@@ -43,7 +45,11 @@ def main() -> None:
 
 def _mutator(data: bytes, longest: int, seed: int) -> bytes:
     # Making a generator of each seed would take longer than all else here.
-    if _chance.random() < 0.6 and (changed := mutated(data, _chance)[:longest]):
+    fate = _chance.random()
+    if fate < 0.2:
+        # What has been learnt is mostly what is wrong, and leads to more of that.
+        return mutated(_chance.choice(_seeds), _chance)[:longest]
+    if fate < 0.7 and (changed := mutated(data, _chance)[:longest]):
         return changed
     return bytes(atheris.Mutate(data, longest))
 

@@ -1,8 +1,6 @@
 """What fuzzing calls: the decoders, one by one, and the middleware with all that is behind it. Whatever they raise is a finding."""
 
 import logging
-import os
-import traceback
 import warnings
 from collections.abc import Callable, Iterable
 from contextlib import closing
@@ -13,12 +11,11 @@ from wsgiref.validate import validator
 import msgspec
 from multipart import parse_options_header
 
-import wsgibatch
 from tests.apps import mirror, show
 from tests.gateway import Answer, send
+from tests.soak.listening import Listener
 from tests.soak.message import Message, read
 from wsgibatch import Batch, BatchMiddleware, BatchRejected, Head, Settings, _lookup, dialects
-from wsgibatch._answer import InvalidAnswer
 from wsgibatch._body import FORM_DATA, Spool
 from wsgibatch._exchange import _batch_among
 from wsgibatch._input import parts_of
@@ -131,14 +128,13 @@ class Middleware:
 
     def __init__(self) -> None:
         self._notes: dict[str, Any] = {}
-        self._logged: list[BaseException] = []
+        self._listener = Listener()
         # An app of a group may have asked for a method that the standard library's check does not know.
         warnings.filterwarnings("ignore", "Unknown REQUEST_METHOD")
         self._apps = {word: self._made(app, settings) for word, settings in _WAYS.items()}
         self._validated = {word: validator(self._made(validator(app), settings)) for word, settings in _WAYS.items()}
         self._words = list(self._apps)
-        logging.getLogger("wsgibatch").addHandler(_Listener(self._logged))
-        logging.getLogger("wsgibatch").propagate = False
+        self._listener.attach(logging.ERROR)
 
     def _made(self, app: Any, settings: dict[str, Any]) -> Any:
         dialect = _lookup.member(dialects, settings.get("dialect", "auto"))()
@@ -156,9 +152,8 @@ class Middleware:
         chosen = (self._validated if strict else self._apps)[word]
         self._notes.clear()
         answer = send(chosen, message.environ())
-        if self._logged:
-            logged, self._logged[:] = self._logged[:], []
-            raise logged[0]
+        if self._listener.kept:
+            raise self._listener.kept.pop()
         if "items" not in self._notes or answer.status >= 300:
             assert 200 <= answer.status < 300 or 400 <= answer.status < 500, answer
             _is_json(answer)
@@ -202,23 +197,3 @@ def _is_json(answer: Answer) -> None:
     content_type = answer.header("Content-Type") or ""
     if answer.body and ("application/json" in content_type or "+json" in content_type):
         msgspec.json.decode(answer.body)
-
-
-_OURS = os.path.dirname(wsgibatch.__file__)  # noqa: PTH120 - compared with names of code, which are text
-
-
-class _Listener(logging.Handler):
-    """Keeps what is logged as raised by the package itself, or by a check of PEP 3333, rather than by the app."""
-
-    def __init__(self, kept: list[BaseException]) -> None:
-        super().__init__()
-        self._kept = kept
-
-    def emit(self, record: logging.LogRecord) -> None:
-        record.getMessage().encode("ascii")
-        error = record.exc_info[1] if record.exc_info else None
-        if error is None or isinstance(error, InvalidAnswer):
-            return
-        where = traceback.extract_tb(error.__traceback__)[-1].filename
-        if where.startswith(_OURS) or "wsgiref" in where:
-            self._kept.append(error)
