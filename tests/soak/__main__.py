@@ -1,7 +1,10 @@
-"""``python -m tests.soak [PART ...] [--minutes M] [--inputs N] [--json FILE]``: a row for each thing counted; the exit status is 1 when anything was found."""
+"""``python -m tests.soak [PART ...] [--minutes M] [--inputs N] [--json FILE]``: a row for each thing counted.
+
+The exit status is 1 when anything was found.
+"""
 
 import argparse
-import datetime
+import datetime as dt
 import platform
 import sys
 import time
@@ -48,7 +51,7 @@ def _line(row: Row) -> str:
 
 def _write(file: Path, name: str, title: str, rows: list[Row]) -> None:
     told = msgspec.json.decode(file.read_bytes()) if file.exists() else {}
-    date = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
+    date = dt.datetime.now(tz=dt.UTC).date().isoformat()
     told[name] = {"title": title, "date": date, "python": platform.python_version(), "rows": rows}
     file.write_bytes(msgspec.json.format(msgspec.json.encode(told)) + b"\n")
 

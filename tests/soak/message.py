@@ -1,7 +1,7 @@
 """Batch requests as fuzzing makes them: a text of a request line, header lines, an empty line, and the body; any bytes are one.
 
-The word behind the target chooses how the endpoint is set up. What no server passes on (control characters, names that are no tokens) is left out here,
-so that nothing is found that cannot happen.
+The word behind the target chooses how the endpoint is set up. What no server passes on (control characters, names that are no tokens) is left out, so
+that nothing is found that cannot happen.
 """
 
 import io

@@ -7,7 +7,29 @@ from typing import Any
 
 from tests.soak.seeds import HEADERS, LINES
 
-_ODD: list[Any] = [None, True, 0, -1, 1e308, 2**63, "", "/", "$0", "$1/a", "{result=a:$.b}", "\x00", "\ud7ff", "é" * 3, "a" * 300, [], {}, [[]], "1", "/a?b#c", "//x"]
+_ODD: list[Any] = [
+    None,
+    True,
+    0,
+    -1,
+    1e308,
+    2**63,
+    "",
+    "/",
+    "$0",
+    "$1/a",
+    "{result=a:$.b}",
+    "\x00",
+    "\ud7ff",
+    "é" * 3,
+    "a" * 300,
+    [],
+    {},
+    [[]],
+    "1",
+    "/a?b#c",
+    "//x",
+]
 _JSON = re.compile(rb"\s*[\[{]")
 
 
@@ -33,8 +55,7 @@ def _head(head: bytes, chance: Random) -> bytes:
             name, _, value = chance.choice(fields).partition(b":")
             fields.append(name + b":" + (value[: len(value) // 2] + value if chance.random() < 0.5 else value.swapcase()))
         case _:
-            name, value = chance.choice(HEADERS)
-            fields.append(f"{name}: {value}".encode("latin-1"))
+            fields.append(": ".join(chance.choice(HEADERS)).encode("latin-1"))
     return b"\n".join([line, *fields])
 
 

@@ -8,14 +8,59 @@ from wsgibatch.model import Headers
 
 _ODD_PATHS = [
     *("/", "/a/../b", "/a/./b", "/a//b", "/..", "/.", "/a/", "/a/..", "/%2e%2e/a", "/a%2Fb", "/a%2fb", "/a%25b", "/a%252Fb", "/a;b=c/d", "/a%0D%0Ab"),
-    *("/%E4%BD%A0/%C3%A9", "/a%7Fb", "/%FF%FE", "/a%20b", "/a+b", "/a:b", "/a@b", "/a%3Fb", "/a%23b", "/~a", "/a%5Cb", "/a,b'(c)*!", "/%ed%a0%80", "/a%3bb"),
+    *(
+        "/%E4%BD%A0/%C3%A9",
+        "/a%7Fb",
+        "/%FF%FE",
+        "/a%20b",
+        "/a+b",
+        "/a:b",
+        "/a@b",
+        "/a%3Fb",
+        "/a%23b",
+        "/~a",
+        "/a%5Cb",
+        "/a,b'(c)*!",
+        "/%ed%a0%80",
+        "/a%3bb",
+    ),
 ]
-_ODD_QUERIES = ["", "", "?", "?a=b&a=c", "?%00%zz", "?a?b/../c", "?=&&=", "?a=%E4%BD%A0", "?a+b", "?[]={}", "?\"<>^`|"]
+_ODD_QUERIES = ["", "", "?", "?a=b&a=c", "?%00%zz", "?a?b/../c", "?=&&=", "?a=%E4%BD%A0", "?a+b", "?[]={}", '?"<>^`|']
 _SEGMENT = UNRESERVED + "!$&'()*+,=:@"
 _METHODS = ["GET", "GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
-_STATUSES = ["200 OK", "201 Created", "202 Accepted", "204 No Content", "301 Moved Permanently", "304 Not Modified", "404 Not Found", "409 Conflict", "503 Slow down"]
-_NAMES = ["Accept", "Accept-Language", "Authorization", "Cookie", "If-None-Match", "Prefer", "Range", "User-Agent", "X-Echo", "X-One", "x-two", "X-THREE"]
-_TYPES = ["application/json", "text/plain; charset=utf-8", "a/b", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/octet-stream"]
+_STATUSES = [
+    "200 OK",
+    "201 Created",
+    "202 Accepted",
+    "204 No Content",
+    "301 Moved Permanently",
+    "304 Not Modified",
+    "404 Not Found",
+    "409 Conflict",
+    "503 Slow down",
+]
+_NAMES = [
+    "Accept",
+    "Accept-Language",
+    "Authorization",
+    "Cookie",
+    "If-None-Match",
+    "Prefer",
+    "Range",
+    "User-Agent",
+    "X-Echo",
+    "X-One",
+    "x-two",
+    "X-THREE",
+]
+_TYPES = [
+    "application/json",
+    "text/plain; charset=utf-8",
+    "a/b",
+    "application/x-www-form-urlencoded",
+    "multipart/form-data; boundary=x",
+    "application/octet-stream",
+]
 _INHERITED = ["Accept-Language", "Authorization", "Cookie", "User-Agent", "X-One", "X-Request-ID"]
 REPEATED = ["Accept", "X-One", "X-Many", "Accept-Language"]
 
@@ -61,16 +106,17 @@ def inherited(chance: Random) -> Headers:
 
 
 def _target(chance: Random) -> str:
-    while True:
-        if chance.random() < 0.3:
-            path = chance.choice(_ODD_PATHS)
-        else:
-            path = "".join("/" + _segment(chance) for _ in range(chance.randrange(1, 5)))
-        # A server may take several slashes at the start for one; and a batch is no item.
-        if not path.lower().replace("%2f", "/").startswith("//") and "batch" not in path:
-            break
-    query = chance.choice(_ODD_QUERIES) if chance.random() < 0.5 else "?" + "".join(chance.choices(UNRESERVED + "!$&'()*+,;=:@/?%", k=chance.randrange(12)))
-    return path + query
+    query = "?" + "".join(chance.choices(UNRESERVED + "!$&'()*+,;=:@/?%", k=chance.randrange(12)))
+    return _path(chance) + (chance.choice(_ODD_QUERIES) if chance.random() < 0.5 else query)
+
+
+def _path(chance: Random) -> str:
+    """One that a server cannot take for another: several slashes at the start may be one. And a batch is no item."""
+    path = "//"
+    while path.lower().replace("%2f", "/").startswith("//") or "batch" in path:
+        plain = "".join("/" + _segment(chance) for _ in range(chance.randrange(1, 5)))
+        path = chance.choice(_ODD_PATHS) if chance.random() < 0.3 else plain
+    return path
 
 
 def _segment(chance: Random) -> str:
@@ -79,8 +125,12 @@ def _segment(chance: Random) -> str:
 
 
 def _value(chance: Random) -> str:
-    return "".join(chr(chance.choice((chance.randrange(0x21, 0x7F), 0x20, chance.randrange(0xA1, 0x100)))) for _ in range(chance.randrange(16))).strip()
+    return "".join(
+        chr(chance.choice((chance.randrange(0x21, 0x7F), 0x20, chance.randrange(0xA1, 0x100)))) for _ in range(chance.randrange(16))
+    ).strip()
 
 
 def _text(chance: Random) -> bytes:
-    return "".join(chance.choice(("a", "é", "你", "\U0001f600", "\n", "\r\n", '"', "\\", "{", "[", "\t", "0")) for _ in range(chance.randrange(1, 40))).encode()
+    return "".join(
+        chance.choice(("a", "é", "你", "\U0001f600", "\n", "\r\n", '"', "\\", "{", "[", "\t", "0")) for _ in range(chance.randrange(1, 40))
+    ).encode()

@@ -1,4 +1,4 @@
-"""Where fuzzing begins: batches that the dialects write themselves, with every type and header that means something, and the literals in their tests."""
+"""Where fuzzing begins: batches that the dialects write, with every type and header that means something, and the literals in their tests."""
 
 import ast
 import json
@@ -44,7 +44,12 @@ FORM = "application/x-www-form-urlencoded"
 
 _REQUESTS: list[list[SubRequest]] = [
     [SubRequest(0, "GET", "/a", [])],
-    [SubRequest(0, "GET", "/bin", []), SubRequest(1, "GET", "/text?a=b", []), SubRequest(2, "GET", "/raise", []), SubRequest(3, "GET", "/missing", [])],
+    [
+        SubRequest(0, "GET", "/bin", []),
+        SubRequest(1, "GET", "/text?a=b", []),
+        SubRequest(2, "GET", "/raise", []),
+        SubRequest(3, "GET", "/missing", []),
+    ],
     [
         SubRequest(0, "POST", "/people?a=1", [("Content-Type", "application/json"), ("X-One", "1")], b'{"name": "Zo\xc3\xab"}', "1"),
         SubRequest(1, "PUT", "/people/1", [("Content-Type", "text/plain")], b"text", "2"),
@@ -99,19 +104,25 @@ def _written(word: str, requests: Sequence[SubRequest]) -> Any:
 
 
 def _loose(line: bytes, media_type: str, body: bytes) -> Iterator[bytes]:
+    """The batch *body* as a form, or under another type that clients send."""
     if media_type == "multipart/form-data":
         inner = _inner(body)
-        parts = [b'Content-Disposition: form-data; name="batch"\r\nContent-Type: application/json\r\n\r\n' + inner]
-        parts.append(b'Content-Disposition: form-data; name="file"; filename="a.txt"\r\nContent-Type: text/plain\r\n\r\nfile')
-        parts.append(b'Content-Disposition: form-data; name="include_headers"\r\n\r\nfalse')
-        yield written(line, [("Content-Type", "multipart/form-data; boundary=b")], b"".join(b"--b\r\n" + part + b"\r\n" for part in parts) + b"--b--\r\n")
-        named = inner.replace(b'"method"', b'"attached_files":"file","method"')
-        yield written(
-            line, [("Content-Type", "multipart/form-data; boundary=b")], b"".join(b"--b\r\n" + part + b"\r\n" for part in [parts[0].replace(inner, named), parts[1]]) + b"--b--\r\n"
-        )
+        with_files = inner.replace(b'"method"', b'"attached_files":"file","method"')
+        yield from (_form(line, batch) for batch in (inner, with_files))
     elif media_type == FORM:
         yield written(line, [("Content-Type", FORM)], b"include_headers=false&batch=" + quote_plus(_inner(body)).encode())
     yield written(line, [("Content-Type", f"{media_type}; charset=utf-8")] if media_type else [], body)
+
+
+def _form(line: bytes, batch: bytes) -> bytes:
+    """*batch* beside a file and a parameter."""
+    parts = [
+        b'name="batch"\r\nContent-Type: application/json\r\n\r\n' + batch,
+        b'name="file"; filename="a.txt"\r\nContent-Type: text/plain\r\n\r\nfile',
+        b'name="include_headers"\r\n\r\nfalse',
+    ]
+    body = b"".join(b"--b\r\nContent-Disposition: form-data; " + part + b"\r\n" for part in parts) + b"--b--\r\n"
+    return written(line, [("Content-Type", "multipart/form-data; boundary=b")], body)
 
 
 def _inner(body: bytes) -> bytes:

@@ -40,7 +40,8 @@ class Decoder:
 
     def __init__(self, word: str) -> None:
         self._recogniser = _lookup.member(dialects, word)()
-        self._settings = {name: Settings(profile=name, dialect="multipart") for name in PROFILES} if word == "multipart" else {}
+        profiles = PROFILES if word == "multipart" else ()
+        self._settings: dict[str, Settings] = {name: Settings(profile=name, dialect="multipart") for name in profiles}
         self._plain = Settings(dialect=word)
 
     def __call__(self, data: bytes) -> str:

@@ -1,1 +1,1 @@
-"""What is worn down: one file per part, named as the command line names it, with a ``title`` and ``soak``, which gives a row for each thing counted."""
+"""What is done: one file per part, named as the command line names it, with a ``title`` and ``soak``, which gives a row for each thing counted."""

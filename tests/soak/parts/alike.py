@@ -60,8 +60,8 @@ CONTENT_TYPES = {
 }
 """Servers that say a content type where the client has said none, each with the reason."""
 OF_THE_SERVER = {
-    **{name: "of the connection" for name in ("server", "date", "connection", "via", "transfer-encoding")},
-    "content-length": "the server adds one where the app has none, or leaves it out where there can be no body; the dialect has one where it needs it",
+    **dict.fromkeys(("server", "date", "connection", "via", "transfer-encoding"), "of the connection"),
+    "content-length": "the server adds one where the app has none, or leaves it out where there can be no body; a dialect has one where it needs it",
 }
 """Headers of answers, each with the reason why it is not compared."""
 OF_CONTENT = {
@@ -168,9 +168,9 @@ def _difference(server: str, sent: wire.Answer, item: SubResponse, way: Way) -> 
 
 def _difference_of(server: str, way: Way, item: dict[str, Any], sent: dict[str, Any]) -> str | None:
     """The same, of environs."""
-    differs = DIFFERS.keys()
+    differs = set(DIFFERS)
     if server in CONTENT_TYPES and "CONTENT_TYPE" not in item:
-        differs = differs | {"CONTENT_TYPE"}
+        differs.add("CONTENT_TYPE")
     more = item.keys() - sent.keys() - ONLY_AN_ITEM_HAS.keys() - differs
     less = sent.keys() - item.keys() - ONLY_A_REQUEST_HAS.keys() - differs
     if not way.textual:
