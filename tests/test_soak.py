@@ -36,7 +36,7 @@ def own_log() -> Iterator[None]:
     log.handlers[:], log.level, log.propagate = before
 
 
-@pytest.mark.parametrize("part", ["alike", "faults"])
+@pytest.mark.parametrize("part", ["alike", "faults", "kills"])
 def test_a_part_of_the_soak_counts_what_it_is_asked_for_and_finds_nothing(tmp_path: Path, part: str) -> None:
     rows = soaked(tmp_path, part, 200)
 
