@@ -4,6 +4,7 @@ A path is ``/<kind>/<token>``, and for what raises ``/raise/<token>/<where>/<wha
 """
 
 import asyncio
+import logging
 import os
 import signal
 import threading
@@ -75,6 +76,9 @@ class Body:
         if self._where == "close":
             raise ERRORS[self._what]()  # noqa: RSE102 - it makes the error
 
+
+# In a worker nobody else listens, and all would be printed.
+logging.getLogger("wsgibatch").addHandler(logging.NullHandler())
 
 ran: Counter[str] = Counter()
 """How often each token came here, until somebody takes it out."""

@@ -24,6 +24,8 @@ class Listener(logging.Handler):
         error = record.exc_info[1] if record.exc_info else None
         if error is None or isinstance(error, InvalidAnswer | StoreError):
             return
+        while error.__cause__ is not None:
+            error = error.__cause__
         where = traceback.extract_tb(error.__traceback__)
         if where and (where[-1].filename.startswith(_OURS) or "wsgiref" in where[-1].filename):
             self.kept.append(error)

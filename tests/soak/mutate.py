@@ -73,7 +73,7 @@ def _changed(value: Any, chance: Random) -> Any:
     """*value* with one node of it changed."""
     if isinstance(value, dict) and value:
         name = chance.choice(list(value))
-        match chance.randrange(6):
+        match chance.randrange(10):
             case 0:
                 return {key: member for key, member in value.items() if key != name}
             case 1:
@@ -85,7 +85,7 @@ def _changed(value: Any, chance: Random) -> Any:
                 return value | {name: _changed(value[name], chance)}
     if isinstance(value, list) and value:
         place = chance.randrange(len(value))
-        match chance.randrange(6):
+        match chance.randrange(10):
             case 0:
                 return value[:place] + value[place + 1 :]
             case 1 if len(value) < 30:
@@ -96,7 +96,12 @@ def _changed(value: Any, chance: Random) -> Any:
                 return [*value[:place], _changed(value[place], chance), *value[place + 1 :]]
     if isinstance(value, str) and value and chance.random() < 0.6:
         place = chance.randrange(len(value))
-        piece = chance.choice(("", value[place:] * 2, "$1", "/", "?", "\r\n", "%41", "%00", ":", "}", "\x7f", "ü", "0", "{", "=", "@"))
+        any_character = chr(chance.randrange(0x20, 0x7F))
+        piece = (
+            any_character
+            if chance.random() < 0.4
+            else chance.choice(("", value[place:] * 2, "$1", "/", "?", "\r\n", "%41", "%00", ":", "}", "\x7f", "ü", "0", "{", "=", "@"))
+        )
         return value[:place] + piece + value[place + chance.randrange(2) :]
     alike = [odd for odd in _ODD if type(odd) is type(value)] if chance.random() < 0.7 else []
     return chance.choice(alike or _ODD)

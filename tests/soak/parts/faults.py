@@ -42,11 +42,11 @@ def soak(bounds: Bounds) -> Iterator[Row]:
     try:
         with tempfile.TemporaryDirectory() as directory, _jumping_clock():
             warm = Row("", 0, max(1, wanted // _WARM), 0.0, [])
-            _posted(warm, bounds, Path(directory))
+            _posted(warm, bounds, Path(directory), 0)
             before = _held()
             row.findings += warm.findings
             row.count = warm.count
-            _posted(row, bounds, Path(directory))
+            _posted(row, bounds, Path(directory), CLIENTS)
             after = _held()
         row.findings += _grown(before, after)
         row.findings += [f"logged: {error!r}" for error in listener.kept[:_ENOUGH]]
@@ -58,11 +58,11 @@ def soak(bounds: Bounds) -> Iterator[Row]:
     yield _ends(bounds)
 
 
-def _posted(row: Row, bounds: Bounds, folder: Path) -> None:
-    """Have clients post until *row* has its count; then close all that they have posted to."""
+def _posted(row: Row, bounds: Bounds, folder: Path, first: int) -> None:
+    """Have clients, numbered from *first* on, post until *row* has its count; then close all that they have posted to."""
     all_of_them = endpoints(folder)
     lock, stop = threading.Lock(), threading.Event()
-    clients = [Client(number, all_of_them) for number in range(CLIENTS)]
+    clients = [Client(number, all_of_them) for number in range(first, first + CLIENTS)]
 
     def run(client: Client) -> None:
         while not stop.is_set():
