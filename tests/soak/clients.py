@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import count
 from random import Random
@@ -32,11 +33,13 @@ class Client:
 
     def __init__(self, number: int, endpoints: Sequence[Endpoint]) -> None:
         self._number, self._endpoints = number, endpoints
-        # Few batches go where workers are killed and replaced.
-        self._weights = [1 if "die" in endpoint.kinds or "late" in endpoint.kinds else 10 for endpoint in endpoints]
+        self._weights = [endpoint.weight for endpoint in endpoints]
         self._chance = Random(number)
         self._tokens = count()
         self.refused = 0
+        """Batches that it was told to send again later."""
+        self.failed: Counter[int] = Counter()
+        """Items that failed, by status."""
 
     def post(self) -> int:
         """Post one batch; the number of items whose answers were looked at.
@@ -63,6 +66,7 @@ class Client:
                 raise Wrong(f"{endpoint.name}: {answer}")
             answers = _read(dialect, answer, requests, lines)
             _check(endpoint, requests, answers)
+            self.failed.update(answer.status for answer in answers if answer.status >= 500)
             if endpoint.name.partition(" ")[0] not in ("limited", "processes"):
                 _check_runs(endpoint, requests, answers)
             return len(requests)
@@ -85,9 +89,7 @@ class Client:
     def _item(self, endpoint: Endpoint, index: int, plain: bool) -> SubRequest:
         chance = self._chance
         token = f"t{self._number}x{next(self._tokens)}z"
-        kind = chance.choice(endpoint.kinds) if chance.random() < 0.03 else chance.choice(("ok", "ok", "ok", "ok", "missing", "large"))
-        if kind in ("late", "die") and chance.random() < 0.8:
-            kind = "ok"
+        kind = chance.choice(endpoint.kinds) if chance.random() < 0.05 else chance.choice(("ok", "ok", "ok", "ok", "missing", "large"))
         target = f"/{kind}/{token}"
         if kind == "raise":
             target += f"/{chance.choice(faulty.WHERE)}/{chance.choice(list(faulty.ERRORS))}"

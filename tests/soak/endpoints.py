@@ -3,15 +3,12 @@
 import itertools
 import threading
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
-from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
 from tests.soak import faulty
 from wsgibatch import BatchMiddleware
-from wsgibatch.errors import StoreError
 from wsgibatch.idempotency import IdempotencyMiddleware
-from wsgibatch.stores.memory import MemoryStore
 
 TIMEOUT = 0.2
 
@@ -54,19 +51,6 @@ class Shutting(ThreadPoolExecutor):
         return super().submit(fn, *args, **kwargs)
 
 
-class Failing(MemoryStore):
-    """A store of which one call in ten fails."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._chance = Random(0)
-
-    def __getattribute__(self, name: str) -> Any:
-        if name in ("begin", "renew", "finish", "forget", "peek", "touch", "seen") and object.__getattribute__(self, "_chance").random() < 0.1:
-            raise StoreError("it is not there just now")
-        return object.__getattribute__(self, name)
-
-
 class Endpoint(NamedTuple):
     """A middleware, and what may come upon its batches."""
 
@@ -79,6 +63,8 @@ class Endpoint(NamedTuple):
     limited: bool = False
     """Has an item a limit? Then any may be late on a busy machine."""
     streamed: bool = False
+    weight: int = 20
+    """How many batches come here, for each other's; fewer where a fault takes its time."""
     store: IdempotencyMiddleware | None = None
 
     def close(self) -> None:
@@ -96,11 +82,12 @@ _EXECUTORS: dict[str, dict[str, Any]] = {
     "shutting": {"executor": Shutting, "workers": 4},
     "processes": {"executor": "processes", "workers": 2, "worker_app": "tests.soak.faulty:app"},
 }
+_WEIGHTS = {"limited": 2, "processes": 8}
 ORDERS = ("barrier", "free", "sequential")
 
 
-def endpoints(folder: Path) -> list[Endpoint]:
-    """All of them; *folder* is for files."""
+def endpoints(stores: dict[str, Any]) -> list[Endpoint]:
+    """All of them, those with *stores* among them."""
     made: list[Endpoint] = []
     for (word, settings), order, stream in itertools.product(_EXECUTORS.items(), ORDERS, (False, True)):
         if word == "processes" and (stream or order != "free"):
@@ -108,23 +95,18 @@ def endpoints(folder: Path) -> list[Endpoint]:
             continue
         kinds = ("raise", "late") if word == "limited" else ("raise", "die") if word == "processes" else ("raise",)
         middleware = BatchMiddleware(faulty.app, order=order, stream=stream, max_requests=64, **settings)
-        made.append(Endpoint(f"{word} {order}{' streamed' if stream else ''}", middleware, kinds, limited=word == "limited", streamed=stream))
-    for name, store in _stores(folder).items():
+        made.append(
+            Endpoint(
+                f"{word} {order}{' streamed' if stream else ''}",
+                middleware,
+                kinds,
+                limited=word == "limited",
+                streamed=stream,
+                weight=_WEIGHTS.get(word, 20),
+            )
+        )
+    for name, store in stores.items():
         guarded = IdempotencyMiddleware(faulty.app, store=store)
         middleware = BatchMiddleware(guarded, executor="threads", workers=4, max_requests=64)
-        made.append(Endpoint(f"store {name}", middleware, keyed=True, store=guarded))
+        made.append(Endpoint(f"store {name}", middleware, keyed=True, weight=1 if name == "silent" else 20, store=guarded))
     return made
-
-
-def _stores(folder: Path) -> dict[str, Any]:
-    """Stores, most of which fail in one way or another."""
-    corrupt = folder / "corrupt.db"
-    corrupt.write_bytes(b"this is no database" * 1000)
-    return {
-        "memory": "memory://",
-        "sqlite": f"sqlite:///{folder}/replies.db",
-        "failing": Failing(),
-        "corrupt": f"sqlite:///{corrupt}",
-        "missing": f"sqlite:///{folder}/missing/replies.db",
-        "refused": "redis://127.0.0.1:1",
-    }

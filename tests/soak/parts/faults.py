@@ -7,14 +7,15 @@ import os
 import random
 import subprocess
 import sys
-import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import time as real_time
 
+from tests.soak.backends import backends
 from tests.soak.clients import Client
 from tests.soak.endpoints import Endpoint, endpoints
 from tests.soak.faulty import LATE
@@ -29,7 +30,7 @@ _WARM = 30
 _ENOUGH = 5
 _PATIENCE = 120
 """Seconds after which it is held that something hangs."""
-_FORKS, _EXITS = 10, 5
+_FORKS, _EXITS = 100, 5
 """Forks in the middle of it, and processes that end in the middle of a batch."""
 
 
@@ -40,13 +41,13 @@ def soak(bounds: Bounds) -> Iterator[Row]:
     listener = Listener()
     listener.attach(0)
     try:
-        with tempfile.TemporaryDirectory() as directory, _jumping_clock():
+        with _jumping_clock():
             warm = Row("", 0, max(1, wanted // _WARM), 0.0, [])
-            _posted(warm, bounds, Path(directory), 0)
+            _posted(warm, bounds, 0)
             before = _held()
             row.findings += warm.findings
             row.count = warm.count
-            _posted(row, bounds, Path(directory), CLIENTS)
+            _posted(row, bounds, CLIENTS)
             after = _held()
         row.findings += _grown(before, after)
         row.findings += [f"logged: {error!r}" for error in listener.kept[:_ENOUGH]]
@@ -58,11 +59,22 @@ def soak(bounds: Bounds) -> Iterator[Row]:
     yield _ends(bounds)
 
 
-def _posted(row: Row, bounds: Bounds, folder: Path, first: int) -> None:
+def _posted(row: Row, bounds: Bounds, first: int) -> None:
     """Have clients, numbered from *first* on, post until *row* has its count; then close all that they have posted to."""
-    all_of_them = endpoints(folder)
+    with backends() as stores:
+        all_of_them = endpoints(stores)
+        clients = [Client(number, all_of_them) for number in range(first, first + CLIENTS)]
+        forks = _load(clients, row, bounds, all_of_them)
+        for endpoint in all_of_them:
+            endpoint.close()
+    failed = sum((client.failed for client in clients), Counter())
+    told = ", ".join(f"{count} items {status}" for status, count in sorted(failed.items()))
+    row.remark = f"{told}, {sum(client.refused for client in clients)} batches told to come again, {forks} forks"
+
+
+def _load(clients: list[Client], row: Row, bounds: Bounds, all_of_them: list[Endpoint]) -> int:
+    """Have *clients* post all at once; the number of forks in the middle of it."""
     lock, stop = threading.Lock(), threading.Event()
-    clients = [Client(number, all_of_them) for number in range(first, first + CLIENTS)]
 
     def run(client: Client) -> None:
         while not stop.is_set():
@@ -85,22 +97,22 @@ def _posted(row: Row, bounds: Bounds, folder: Path, first: int) -> None:
     forks = _forked(stop, all_of_them, row)
     for thread in threads:
         thread.join()
-    for endpoint in all_of_them:
-        endpoint.close()
-    row.remark = f"{sum(client.refused for client in clients)} batches were told to come again, {forks} forks"
+    return forks
 
 
 def _forked(stop: threading.Event, all_of_them: list[Endpoint], row: Row) -> int:
     """Fork now and then: the child posts a batch of its own to what its parent uses."""
     usable = [endpoint for endpoint in all_of_them if endpoint.name.partition(" ")[0] in ("sequential", "threads", "futures")]
     for number in range(_FORKS):
-        if stop.wait(0.3):
+        if stop.wait(0.5):
             return number
         pid = os.fork()
         if not pid:
             faulthandler.dump_traceback_later(_PATIENCE, exit=True)
             try:
-                while not Client(1000 + number, usable).post():
+                client = Client(1000 + number, usable)
+                # Where the client is gone, nothing is looked at.
+                while not client.post():
                     continue
                 os._exit(0)
             except BaseException:
@@ -147,18 +159,16 @@ _ENDING = """
 import threading
 from tests.soak.clients import Client
 from tests.soak.endpoints import endpoints
-from pathlib import Path
-import sys, tempfile
+import sys
 
-with tempfile.TemporaryDirectory() as folder:
-    found = [endpoint for endpoint in endpoints(Path(folder)) if endpoint.name.startswith(sys.argv[1])]
-    def run(client):
-        while True:
-            client.post()
-    for number in range(8):
-        threading.Thread(target=run, args=(Client(number, found),), daemon=True).start()
-    threading.Event().wait(1)
-    print("ending", flush=True)
+found = [endpoint for endpoint in endpoints({"memory": "memory://"}) if endpoint.name.startswith(sys.argv[1])]
+def run(client):
+    while True:
+        client.post()
+for number in range(8):
+    threading.Thread(target=run, args=(Client(number, found),), daemon=True).start()
+threading.Event().wait(1)
+print("ending", flush=True)
 """
 
 
