@@ -9,12 +9,11 @@ from typing import Any
 from wsgiref.validate import validator
 
 import msgspec
-from multipart import parse_options_header
 
 from tests.apps import mirror, show
 from tests.gateway import Answer, send
 from tests.soak.listening import Listener
-from tests.soak.message import Message, read
+from tests.soak.message import read
 from wsgibatch import Batch, BatchMiddleware, BatchRejected, Head, Settings, _lookup, dialects
 from wsgibatch._body import FORM_DATA, Spool
 from wsgibatch._exchange import _batch_among
@@ -22,6 +21,7 @@ from wsgibatch._input import parts_of
 from wsgibatch.dialects._lines import TYPE, LinesReader
 from wsgibatch.dialects._profiles import PROFILES
 from wsgibatch.protocols import Dialect, LinesDialect, Unanswered
+from wsgibatch.wsgi import _head_of
 
 WORDS = _lookup.members(dialects)
 Target = Callable[[bytes], str]
@@ -47,12 +47,12 @@ class Decoder:
     def __call__(self, data: bytes) -> str:
         message = read(data)
         settings = self._settings.get(message.word, self._plain)
-        head = _head_of(message)
-        body = message.body
+        environ, body = message.environ(), message.body
+        head = _head_of(environ)
         with closing(_Held()) as held:
             try:
                 if head.media_type == FORM_DATA:
-                    parts = parts_of(message.environ(), head.parameters.get("boundary", ""), _LIMIT, held.spool)
+                    parts = parts_of(environ, head.parameters.get("boundary", ""), _LIMIT, held.spool)
                     body, head.parts = _batch_among(parts, _LIMIT)
                 batch = self._recogniser.choose(head, body, settings).decode(head, body, settings)
             except BatchRejected as error:
@@ -72,13 +72,6 @@ class _Held:
 
     def close(self) -> None:
         self.spool.release()
-
-
-def _head_of(message: Message) -> Head:
-    content_type = next((value for name, value in message.headers.items() if name.lower() == "content-type"), "")
-    media_type, parameters = parse_options_header(content_type)
-    headers = {"Content-Type": content_type, **message.headers}
-    return Head(message.path, "", "shop.example", "http", media_type, parameters, query=message.query, headers=headers)
 
 
 class Noted:
@@ -130,7 +123,7 @@ class Middleware:
     def __init__(self) -> None:
         self._notes: dict[str, Any] = {}
         self._listener = Listener()
-        # An app of a group may have asked for a method that the standard library's check does not know.
+        # MERGE, which some clients of multipart use.
         warnings.filterwarnings("ignore", "Unknown REQUEST_METHOD")
         self._apps = {word: self._made(app, settings) for word, settings in _WAYS.items()}
         self._validated = {word: validator(self._made(validator(app), settings)) for word, settings in _WAYS.items()}

@@ -3,6 +3,7 @@
 import ctypes
 import faulthandler
 import gc
+import logging
 import os
 import random
 import subprocess
@@ -39,7 +40,7 @@ def soak(bounds: Bounds) -> Iterator[Row]:
     row = Row("items", 0, wanted, 0.0, [])
     began = time.monotonic()
     listener = Listener()
-    listener.attach(0)
+    listener.attach(logging.WARNING)
     try:
         with _jumping_clock():
             warm = Row("", 0, max(1, wanted // _WARM), 0.0, [])
