@@ -643,6 +643,17 @@ def test_an_answer_that_cannot_be_closed_has_failed(store: Watched) -> None:
     assert (body.closed, store.state()) == (1, "forgotten")
 
 
+def test_an_answer_whose_close_raises_stop_iteration_has_failed_and_has_not_just_come_to_its_end(store: Watched) -> None:
+    def refuse() -> None:
+        raise StopIteration
+
+    body = Body([b"a"], refuse)
+
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        pay(IdempotencyMiddleware(Till(body=lambda: body), store))
+    assert (body.closed, store.state()) == (1, "forgotten")
+
+
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt])
 def test_a_request_that_is_interrupted_is_lost_and_not_given_back(store: Watched, error: type[BaseException]) -> None:
     def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:

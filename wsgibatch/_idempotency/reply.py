@@ -175,8 +175,12 @@ class Reply:
         result, self._result = self._result, ()
         close = getattr(result, "close", None)
         if close is not None:
-            with self._guard.collector:
-                close()
+            try:
+                with self._guard.collector:
+                    close()
+            except StopIteration as error:
+                # To whoever asks for the next piece it would say that the body has come to its end.
+                raise RuntimeError("closing an app's answer raised StopIteration") from error
 
     def _start(self) -> None:
         if self._write is None:

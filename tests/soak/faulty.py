@@ -1,0 +1,119 @@
+"""An app that does what its path says, and most of what can be done wrong; it answers with the token that its item carries.
+
+A path is ``/<kind>/<token>``, and for what raises ``/raise/<token>/<where>/<what>``.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+LATE = 0.6
+"""Seconds that an item takes which is late."""
+LARGE = 20_000
+
+
+class Unpicklable(Exception):
+    """What no process could hand to another."""
+
+    def __init__(self) -> None:
+        super().__init__(threading.Lock())
+
+
+class Unspeakable(Exception):
+    """What fails again when it is looked at."""
+
+    def __str__(self) -> str:
+        raise ValueError
+
+
+class OfItsOwn(BaseException):
+    """No Exception."""
+
+
+def endless() -> BaseException:
+    return endless()
+
+
+ERRORS: dict[str, Callable[[], BaseException]] = {
+    "value": ValueError,
+    "exit": lambda: SystemExit(3),
+    "interrupt": KeyboardInterrupt,
+    "generator": GeneratorExit,
+    "recursion": endless,
+    "memory": MemoryError,
+    "stop": StopIteration,
+    "cancelled": asyncio.CancelledError,
+    "unpicklable": Unpicklable,
+    "unspeakable": Unspeakable,
+    "own": OfItsOwn,
+}
+WHERE = ("call", "write", "iteration", "close")
+
+
+class Body:
+    """An answer that fails on its way, or when it is closed."""
+
+    def __init__(self, token: bytes, where: str, what: str) -> None:
+        self._token, self._where, self._what = token, where, what
+        self._pieces = iter((b"", token))
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        piece = next(self._pieces, None)
+        if piece is not None:
+            return piece
+        raise ERRORS[self._what]() if self._where == "iteration" else StopIteration
+
+    def close(self) -> None:
+        if self._where == "close":
+            raise ERRORS[self._what]()  # noqa: RSE102 - it makes the error
+
+
+# In a worker nobody else listens, and all would be printed.
+logging.getLogger("wsgibatch").addHandler(logging.NullHandler())
+
+ran: Counter[str] = Counter()
+"""How often each token came here, until somebody takes it out."""
+_lock = threading.Lock()
+# Whoever forks has it, so that it is free on both sides.
+os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
+
+
+def taken(token: str) -> int:
+    """How often *token* came, and forget it."""
+    with _lock:
+        return ran.pop(token, 0)
+
+
+def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    _, kind, token, *rest = environ["PATH_INFO"].split("/")
+    with _lock:
+        ran[token] += 1
+    environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    if kind == "late":
+        time.sleep(LATE)
+    elif kind == "die":
+        os.kill(os.getpid(), signal.SIGKILL)
+    elif kind == "raise":
+        return _failing(token.encode(), rest[0], rest[1], start_response)
+    status = "404 Not Found" if kind == "missing" else "200 OK"
+    start_response(status, [("Content-Type", "text/plain"), ("X-Token", token)])
+    return [token.encode() + b"." * LARGE] if kind == "large" else [token.encode()]
+
+
+def _failing(token: bytes, where: str, what: str, start_response: Callable[..., Any]) -> Iterable[bytes]:
+    if where == "call":
+        raise ERRORS[what]()  # noqa: RSE102 - it makes the error
+    write = start_response("200 OK", [("Content-Type", "text/plain")])
+    if where == "write":
+        write(token)
+        raise ERRORS[what]()  # noqa: RSE102 - it makes the error
+    return Body(token, where, what)
