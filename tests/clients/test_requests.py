@@ -6,8 +6,11 @@ import pickle
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from threading import Barrier
 from typing import Any
 from uuid import uuid4
 
@@ -16,6 +19,7 @@ import requests
 
 from tests.apps import IMAGE
 from tests.clients.conftest import Server
+from tests.clients.saying import lines, saying, told
 from tests.clients.site import MOST, TEXT
 from wsgibatch import BatchFailed, ConfigError, MissingResponse
 from wsgibatch.clients.requests import Batching
@@ -491,6 +495,85 @@ def test_a_hook_that_raises_leaves_the_other_responses_alone(server: Server) -> 
     assert shown(good)["path"] == "/echo"
     with pytest.raises(requests.HTTPError, match="500"):
         bad.json()
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
+def test_what_is_interrupted_says_so(multipart_server: Server, interrupt: type[BaseException]) -> None:
+    def stop(_: requests.Response) -> None:
+        raise interrupt
+
+    session = batching(multipart_server, on_result=stop)
+    first, second = session.get("/echo/1"), session.get("/echo/2")
+
+    with pytest.raises(interrupt):
+        session.flush()
+    session.close()
+
+    assert shown(first)["path"] == "/echo/1"
+    with pytest.raises(MissingResponse, match=interrupt.__name__):
+        _ = second.status_code
+
+
+def test_what_was_told_of_a_call_stays_true_when_a_later_batch_is_refused() -> None:
+    def say(_head: bytes, body: bytes) -> list[bytes]:
+        return [told(200, b"<html>") if b"/0" in body else told(500)]
+
+    with saying(say) as server:
+        session = Batching(server.batch, "django")
+        # Cookies are those of a whole batch, so the second travels behind the first.
+        first, second = session.get("/0", cookies={"a": "b"}), session.get("/1")
+        with pytest.raises(BatchFailed):
+            session.flush()
+        session.close()
+
+    with pytest.raises(MissingResponse):
+        _ = first.status_code
+    with pytest.raises(BatchFailed):
+        _ = second.status_code
+
+
+def test_batches_that_threads_send_at_the_same_time_keep_their_answers(multipart_server: Server) -> None:
+    both = Barrier(2)
+
+    class Meeting(Batching):
+        def after_response(self) -> None:
+            both.wait(20)
+
+    session = Meeting(multipart_server.batch)
+    made: list[requests.Response] = []
+    with ThreadPoolExecutor(2) as pool:
+        sending = []
+        for number in range(2):
+            made.append(session.get(f"/echo/{number}"))
+            sending.append(pool.submit(session.flush))
+            while session._pending:
+                time.sleep(0.001)
+        for one in sending:
+            one.result()
+    session.close()
+
+    assert [shown(one)["path"] for one in made] == ["/echo/0", "/echo/1"]
+
+
+def test_the_connection_of_an_answer_that_is_not_read_to_its_end_is_closed() -> None:
+    with saying(lines({"no": "answer"}, then=b"\n")) as server:
+        session = Batching(server.batch, "django")
+        session.get("/")
+        with pytest.raises(MissingResponse):
+            session.flush()
+        # The session is open, and has kept the response.
+        assert server.left.wait(20)
+        session.close()
+
+
+def test_a_host_may_have_letters_of_any_language() -> None:
+    session = Batching("http://bücher.example/bätch")
+
+    for url in ("/a", "http://bücher.example/b", "http://xn--bcher-kva.example/c"):
+        session.get(url)
+
+    with pytest.warns(ResourceWarning, match="3 calls"):
+        session.close()
 
 
 def test_a_subclass_may_look_at_the_batch_before_and_after(server: Server) -> None:
