@@ -1,7 +1,7 @@
 """Requests of the command over plain connections of the standard library."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from urllib.parse import urlsplit
 
@@ -52,7 +52,9 @@ def asked(connection: HTTPConnection, method: str, url: str, headers: Headers, b
                 connection.putheader(name, value)
         if body or method in ("POST", "PUT", "PATCH"):
             connection.putheader("Content-Length", str(len(body)))
-        connection.endheaders(body)
+        with suppress(BrokenPipeError, ConnectionResetError):
+            # A server that will not read it all may have said why.
+            connection.endheaders(body)
         response = connection.getresponse()
     except (OSError, HTTPException, ValueError) as error:
         raise PostError(f"{url} does not answer: {error!r}") from error
