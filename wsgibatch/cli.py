@@ -79,6 +79,9 @@ def _parser() -> argparse.ArgumentParser:
         help="threads, or processes, that run the requests of batches for each process of gunicorn, with --executor threads or processes; gunicorn's "
         "own --workers, behind the --, is the number of the processes that take them",
     )
+    serve.add_argument(
+        "--set", metavar="NAME=VALUE", action="append", default=[], help="any setting, such as max_requests=50, as in an ini file; may be given again"
+    )
 
     about = "send a batch, and show what came back, and when"
     sending = commands.add_parser("send", help=about, description=about.capitalize() + ".", epilog=_FILES)
@@ -200,10 +203,17 @@ def _application(options: argparse.Namespace, theirs: list[str]) -> Any:
     :param theirs: gunicorn's own options.
     :raises ConfigError: for settings that cannot work.
     """
-    given = {name: getattr(options, name) for name in ("path", "dialect", "atomic", "executor", "workers")}
-    if options.executor == "processes":
-        given["worker_app"] = options.app
-    settings = Settings.from_strings({name: value for name, value in given.items() if value is not None})
+    given = {name: value for name in ("path", "dialect", "atomic", "executor", "workers") if (value := getattr(options, name)) is not None}
+    for assignment in options.set:
+        name, equals, value = assignment.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {assignment}: a name and a value are wanted, such as max_requests=50")
+        if name in given:
+            raise ConfigError(f"--set {assignment}: {name} is set already")
+        given[name] = value
+    if given.get("executor") == "processes":
+        given.setdefault("worker_app", options.app)
+    settings = Settings.from_strings(given)
     try:
         from gunicorn.app.wsgiapp import WSGIApplication
     except ImportError as error:
