@@ -4,10 +4,11 @@ import contextlib
 import io
 import pickle
 import re
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Barrier
@@ -16,11 +17,13 @@ from uuid import uuid4
 
 import pytest
 import requests
+from requests.adapters import HTTPAdapter
 
 from tests.apps import IMAGE
 from tests.clients.conftest import Server
 from tests.clients.saying import lines, saying, told
 from tests.clients.site import MOST, TEXT
+from tests.servers.run import gunicorn
 from wsgibatch import BatchFailed, ConfigError, MissingResponse
 from wsgibatch.clients.requests import Batching
 
@@ -280,6 +283,64 @@ def test_what_only_the_batch_would_be_sent_is_not_handed_down_to_its_calls(serve
 
     assert [of_the_client(one).get("COOKIE") for one in found] == [None, None]
     assert [of_the_client(one).get("X_ONE") for one in found] == ["1", None]
+
+
+@pytest.fixture(scope="session")
+def encrypted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """The base url of a server that speaks TLS, and the file of the certificate that vouches for it."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("there is no openssl that could make a certificate")
+    folder = tmp_path_factory.mktemp("tls")
+    key, certificate = str(folder / "key.pem"), str(folder / "certificate.pem")
+    made = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, "-days", "2", "-subj", "/CN=test"]
+    subprocess.run([*made, "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True, timeout=60)
+    with gunicorn("--keyfile", key, "--certfile", certificate, "tests.clients.site:make('multipart')") as base:
+        yield base.replace("http:", "https:"), certificate
+
+
+@pytest.mark.parametrize("whose", ["session", "call"])
+def test_a_batch_is_sent_where_the_session_or_its_calls_trust_the_server(
+    encrypted: tuple[str, str], whose: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, certificate = encrypted
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        # The library puts them above what the session says.
+        monkeypatch.delenv(name, raising=False)
+    with Batching(base + "/batch") as session:
+        if whose == "session":
+            session.verify = certificate
+        found = [session.get(f"/echo/{number}", **({"verify": certificate} if whose == "call" else {})) for number in range(2)]
+
+    assert [(shown(one)["path"], shown(one)["item"]) for one in found] == [("/echo/0", 0), ("/echo/1", 1)]
+
+
+def test_a_batch_is_not_sent_where_nobody_trusts_the_server(encrypted: tuple[str, str]) -> None:
+    session = Batching(encrypted[0] + "/batch")
+    found = session.get("/echo")
+
+    with pytest.raises(requests.exceptions.SSLError):
+        session.flush()
+    session.close()
+    with pytest.raises(requests.exceptions.SSLError):
+        _ = found.status_code
+
+
+@pytest.mark.parametrize(("timeout", "summed"), [(7, (7, 21)), ((2, 3.5), (2, 10.5)), ((2, None), (2, None)), (None, None)])
+def test_time_limits_of_calls_add_up(multipart_server: Server, timeout: Any, summed: Any) -> None:
+    limits: list[Any] = []
+
+    class Watching(HTTPAdapter):
+        def send(self, *arguments: Any, **more: Any) -> requests.Response:
+            limits.append(more["timeout"])
+            return super().send(*arguments, **more)
+
+    with batching(multipart_server) as session:
+        session.mount("http://", Watching())
+        for _ in range(3):
+            session.get("/echo", timeout=timeout)
+
+    assert limits == [summed]
 
 
 def test_cookies_that_an_answer_sets_are_kept_by_the_session(server: Server) -> None:
