@@ -2,12 +2,15 @@
 
 import json
 import re
+import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 
 import pytest
 
 from tests.clients.conftest import Server
+from tests.clients.saying import saying, told
 from tests.servers.run import gunicorn
 from tests.test_cli import COMMAND
 from wsgibatch._bench import CONNECTIONS, ROUNDS
@@ -64,6 +67,29 @@ def test_a_batch_that_writes_is_measured_only_if_asked(auto: Server) -> None:
     assert status == 2
     assert f"POST /echo would be done {3 * (ROUNDS + 1)} times" in err
     assert auto.seen() == before
+
+
+def test_ctrl_c_ends_it_while_connections_wait_for_answers() -> None:
+    waiting, free = threading.Event(), threading.Event()
+
+    def say(head: bytes, _body: bytes) -> list[bytes]:
+        if head.startswith(b"POST") or len(server.heads) < 4:
+            return [told(200, b"[]")]
+        waiting.set()
+        free.wait(60)
+        return []
+
+    with saying(say) as server, subprocess.Popen([COMMAND, "bench", server.batch], stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdin is not None
+        process.stdin.write(b"/a\n/b\n")
+        process.stdin.close()
+        assert waiting.wait(30)
+        process.send_signal(signal.SIGINT)
+        try:
+            assert process.wait(20) == 130
+        finally:
+            free.set()
+            process.kill()
 
 
 def test_a_batch_that_is_refused_is_told(auto: Server) -> None:

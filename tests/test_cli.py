@@ -261,6 +261,20 @@ def test_serve_answers_at_the_path_and_in_the_dialect_that_it_is_told(tmp_path: 
         assert fetch(base + "/a", ["/one"]) == fetch(base + "/b", ["/one"]) == {"/one": "/one"}
 
 
+def test_serve_takes_any_setting_by_its_name(tmp_path: Path) -> None:
+    with served(tmp_path, "shop:app", "--set", "max_requests=1") as base:
+        assert fetch(base + "/batch", [get("/one")])[0]["body"] == "/one"
+        with pytest.raises(urllib.error.HTTPError, match="413") as caught:
+            bodies(base)
+        caught.value.close()
+
+
+def test_serve_refuses_to_be_told_a_setting_twice() -> None:
+    status, told = refused("serve", "shop:app", "--path", "/a", "--set", "path=/b")
+
+    assert (status, told) == (2, "wsgibatch: --set path=/b: path is set already\n")
+
+
 def test_serve_finds_an_executor_beside_the_app(tmp_path: Path) -> None:
     (tmp_path / "lanes.py").write_text(LANES)
 
@@ -306,6 +320,9 @@ def eventually(look: Any, expected: object) -> bool:
     [
         ("--workers", "many", "workers: 'many' should be a whole number, or one with KiB, MiB or GiB behind it"),
         ("--workers", "0", "workers: Expected `int` >= 1"),
+        ("--set", "max_requests", "--set max_requests: a name and a value are wanted, such as max_requests=50"),
+        ("--set", "max_requsts=5", "there is no setting 'max_requsts' (did you mean 'max_requests'?)"),
+        ("--set", "max_requests=many", "max_requests: 'many' should be a whole number, or one with KiB, MiB or GiB behind it"),
         ("--path", "batch", "path: 'batch' should begin with '/' and be printable"),
         ("--dialect", "jango", "'jango' is none of the dialects (did you mean 'django'?)"),
         ("--executor", "thread", "'thread' is none of the executors (did you mean 'threads'?)"),

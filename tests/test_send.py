@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.clients.conftest import Server
+from tests.clients.saying import head_of, item, items, lines, saying, told
 from tests.servers.run import gunicorn
 from tests.test_cli import COMMAND
 from wsgibatch import ConfigError, SubRequest, SubResponse
@@ -53,7 +54,7 @@ def sent(*arguments: str, batch: bytes = b"") -> tuple[int, str, str]:
     return ended.returncode, ended.stdout.decode(), ended.stderr.decode()
 
 
-def items(*arguments: str, batch: bytes = b"") -> list[dict[str, Any]]:
+def items_sent(*arguments: str, batch: bytes = b"") -> list[dict[str, Any]]:
     status, out, err = sent("--json", *arguments, batch=batch)
     assert (status, err) == (0, "")
     return list(json.loads(out)["items"])
@@ -81,7 +82,7 @@ def test_a_batch_in_lines_is_shown_as_a_table(auto: Server, tmp_path: Path) -> N
 def test_a_batch_in_json_is_sent_as_it_stands(auto: Server, form: str) -> None:
     before = auto.posts()
 
-    found = items(auto.batch, batch=json.dumps(BATCHES[form]).encode())
+    found = items_sent(auto.batch, batch=json.dumps(BATCHES[form]).encode())
 
     assert [(item["status"], item["url"], item["body"]["path"], item["body"]["item"]) for item in found] == [
         (200, "/echo/1", "/echo/1", 0),
@@ -101,7 +102,7 @@ def test_a_batch_in_odata_is_told_by_its_header(auto: Server) -> None:
 
 
 def test_a_batch_in_multipart_is_sent_as_it_stands(auto: Server) -> None:
-    found = items(auto.batch, batch=MULTIPART)
+    found = items_sent(auto.batch, batch=MULTIPART)
 
     assert [(item["body"]["method"], item["body"]["path"], item["body"]["body"]) for item in found] == [
         ("GET", "/echo/1", ""),
@@ -111,7 +112,7 @@ def test_a_batch_in_multipart_is_sent_as_it_stands(auto: Server) -> None:
 
 @pytest.mark.parametrize("dialect", ["django", "graph", "odata", "multipart"])
 def test_lines_are_sent_in_any_dialect(auto: Server, dialect: str) -> None:
-    found = items("--dialect", dialect, auto.batch, "-", batch=b'GET /echo/1\nPUT /echo/2 {"a": "b c"}\n')
+    found = items_sent("--dialect", dialect, auto.batch, "-", batch=b'GET /echo/1\nPUT /echo/2 {"a": "b c"}\n')
 
     assert [(item["body"]["method"], item["body"]["path"], item["body"]["body"]) for item in found] == [
         ("GET", "/echo/1", ""),
@@ -120,14 +121,14 @@ def test_lines_are_sent_in_any_dialect(auto: Server, dialect: str) -> None:
 
 
 def test_headers_are_those_of_the_batch(auto: Server) -> None:
-    [found] = items("-H", "Authorization: Bearer x", "-H", "X-One:1", auto.batch, batch=b'["/echo"]')
+    [found] = items_sent("-H", "Authorization: Bearer x", "-H", "X-One:1", auto.batch, batch=b'["/echo"]')
 
     assert found["body"]["headers"]["AUTHORIZATION"] == "Bearer x"
     assert found["body"]["headers"]["X_ONE"] == "1"
 
 
 def test_in_json_text_is_text_and_what_is_neither_is_base64(auto: Server) -> None:
-    text, image, empty = items(auto.batch, batch=b"/text\n/bin\n/empty\n")
+    text, image, empty = items_sent(auto.batch, batch=b"/text\n/bin\n/empty\n")
 
     assert text["body"] == "Grüße aus dem Süden"
     assert (image["encoding"], image["size"], image["body"][:8]) == ("base64", 256, "AAECAwQF")
@@ -146,6 +147,8 @@ def test_the_exit_status_says_whether_all_has_gone_well(auto: Server) -> None:
         pytest.param(b"# only\n\n", "there is nothing to send", id="only a comment"),
         pytest.param(b"GET\n", "line 1: a method and a path are wanted", id="no path"),
         pytest.param(b"/a\n1 /b\n", "line 2", id="number"),
+        pytest.param(b"GET /a HTTP/1.1\n", "only a body in JSON can stand behind", id="version"),
+        pytest.param(b"/a?q=b c\n", "only a body in JSON can stand behind", id="blank in a query"),
         pytest.param(b"[1, 2]", "this is no batch", id="numbers"),
         pytest.param(b'[{"method": "GET", "url": 5}]', "this is no batch: ", id="wrong type"),
         pytest.param(b'{"requests": [{"id": "a", "url": "/"}]}', "(at /requests/0)", id="a place"),
@@ -169,8 +172,11 @@ def test_what_is_no_batch_is_a_wrong_question(auto: Server, batch: bytes, words:
         pytest.param(["ftp://127.0.0.1/batch"], "no http or https url", id="scheme"),
         pytest.param(["127.0.0.1:8000/batch"], "no http or https url", id="no scheme"),
         pytest.param(["http://127.0.0.1:port/batch"], "no http or https url", id="port"),
+        pytest.param(["http:///batch"], "no http or https url", id="no host"),
         pytest.param(["http://127.0.0.1/batch", "/nowhere/at/all"], "No such file", id="file"),
         pytest.param(["-H", "nonsense", "http://127.0.0.1/batch"], "is no header", id="header"),
+        pytest.param(["-H", "X: a\nY: b", "http://127.0.0.1/batch"], "is no header", id="two headers"),
+        pytest.param(["-H", "X: 你", "http://127.0.0.1/batch"], "is no header", id="letters"),
         pytest.param(["--dialect", "grph", "http://127.0.0.1/batch"], "did you mean 'graph'", id="dialect"),
     ],
 )
@@ -224,6 +230,100 @@ def test_on_a_terminal_it_shows_how_many_have_arrived(auto: Server, options: lis
     assert (b"\x1b[" in seen) == (not options)
 
 
+ORDERS = "\x1b[31m\x9b2J\x07\u202e"
+"""What a terminal would follow."""
+
+
+@pytest.mark.parametrize("status", [302, 500])
+def test_a_refusal_cannot_steer_the_terminal(status: int) -> None:
+    body = json.dumps({"detail": ORDERS}).encode() if status == 500 else b""
+    with saying(lambda _head, _body: [told(status, body, Location="http://elsewhere.example/\x1b[31m")]) as server:
+        _, _, err = sent(server.batch, batch=b"/a")
+
+    assert err.rstrip("\n").isprintable()
+    assert "\\x1b[31m" in err
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_an_answer_in_json_cannot_steer_the_terminal_and_says_the_same(encoding: str) -> None:
+    said = ORDERS + "ü你\U0001f600"
+    with saying(items(item(said, headers={"X-Said": said}))) as server:
+        env = {**os.environ, "PYTHONIOENCODING": encoding}
+        out = subprocess.run([COMMAND, "send", "--json", server.batch], input=b"/a", check=True, capture_output=True, env=env, timeout=60).stdout
+
+    assert out.decode(encoding).replace("\n", "").isprintable()
+    found = json.loads(out)["items"][0]
+    assert (found["body"], found["headers"]) == (said, [["X-Said", said]])
+
+
+def test_a_file_cannot_steer_the_terminal() -> None:
+    asked = [{"method": "G\x1b[31mT", "url": "/" + ORDERS}]
+    with saying(items(item())) as server:
+        status, out, _ = sent(server.batch, batch=json.dumps(asked).encode())
+
+    assert (status, out.replace("\n", "").isprintable()) == (0, True)
+
+
+def test_what_standard_output_cannot_spell_is_escaped() -> None:
+    with saying(items(item())) as server:
+        env = {**os.environ, "PYTHONIOENCODING": "ascii"}
+        ended = subprocess.run([COMMAND, "send", server.batch], input="/你".encode(), check=False, capture_output=True, env=env, timeout=60)
+
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert b"/\\u4f60" in ended.stdout
+
+
+def test_times_that_cannot_be_are_not_drawn() -> None:
+    with saying(lines({"index": 0, "started": 1e308, "duration": 1e308, **item()}, {"complete": True})) as server:
+        status, out, err = sent(server.batch, batch=b"/a")
+
+    assert (status, err) == (0, "")
+    assert "200" in out
+
+
+def test_json_that_is_too_deep_is_text() -> None:
+    deep = "[" * 5000 + "]" * 5000
+    with saying(items(item(deep, headers={"Content-Type": "application/json"}))) as server:
+        assert items_sent(server.batch, batch=b"/a")[0]["body"] == deep
+
+
+def test_what_arrived_before_an_answer_broke_off_is_shown() -> None:
+    said = json.dumps({"index": 1, **item()}).encode() + b"\n"
+    head = head_of(200, Content_Type="application/x-ndjson", Transfer_Encoding="chunked")
+    with saying(lambda _head, _body: [head + b"%x\r\n%b\r\n" % (len(said), said)]) as server:
+        status, out, err = sent(server.batch, batch=b"/a\n/b")
+
+    assert (status, err) == (1, "")
+    assert [line.split()[:4] for line in out.splitlines()[:2]] == [["GET", "/a", "no", "answer"], ["GET", "/b", "200", "1"]]
+    assert "broke off" in out
+
+
+def test_lines_without_an_end_are_not_read_for_ever() -> None:
+    with saying(lines({"index": 0, **item()}, then=b"<html>\n")) as server:
+        status, out, _ = sent(server.batch, batch=b"/a\n/b")
+
+    assert (status, "cannot be read" in out) == (1, True)
+
+
+@pytest.mark.parametrize("option", ["--plain", "--json"])
+def test_it_ends_quietly_when_nobody_reads_on(auto: Server, option: str) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    ended = subprocess.run([COMMAND, "send", option, auto.batch], input=b"/echo", check=False, stdout=writing, stderr=subprocess.PIPE, timeout=60)
+    os.close(writing)
+
+    assert (ended.returncode, ended.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize(("to", "status", "words"), [(">/dev/full", 1, "No space left"), (">&-", 0, "")])
+def test_a_standard_output_that_takes_nothing_is_told(auto: Server, to: str, status: int, words: str) -> None:
+    ended = subprocess.run(["bash", "-c", f"echo /echo | '{COMMAND}' send {auto.batch} {to}"], check=False, capture_output=True, timeout=60)
+
+    assert (ended.returncode, ended.stdout) == (status, b"")
+    assert "Traceback" not in ended.stderr.decode()
+    assert words in ended.stderr.decode()
+
+
 def line(text: bytes) -> list[tuple[str, str, bytes]]:
     return [(request.method, request.target, request.body) for request in written(text, "auto", []).requests]
 
@@ -238,6 +338,17 @@ def test_a_line_is_a_method_a_path_and_a_body() -> None:
     ]
 
 
+def test_a_mark_of_the_encoding_in_front_is_none_of_the_batch() -> None:
+    assert line(b"\xef\xbb\xbf/a\r\n/b\r\n") == [("GET", "/a", b""), ("GET", "/b", b"")]
+    assert line(b'\xef\xbb\xbf[{"method": "GET", "url": "/a"}]') == [("GET", "/a", b"")]
+
+
+def test_a_body_may_hold_what_ends_lines_elsewhere() -> None:
+    body = '{"a": "\u2028\x85"}'.encode()
+
+    assert line(b"POST /a " + body) == [("POST", "/a", body)]
+
+
 def test_what_the_dialect_cannot_say_is_a_wrong_question() -> None:
     with pytest.raises(ConfigError, match="name another --dialect"):
         written(b"POST /a {}", "aggregator", [])
@@ -248,13 +359,13 @@ def outcome(*answers: SubResponse | None) -> tuple[Written, Outcome]:
     return Written(DjangoDialect(), [], b"", requests), Outcome(list(answers), 10, 20, 0.5, "cut off")
 
 
-def told(width: int, *answers: SubResponse | None) -> list[str]:
+def table(width: int, *answers: SubResponse | None) -> list[str]:
     batch, came = outcome(*answers)
     return ["".join(text for text, _ in pieces).rstrip() for pieces in shown(batch, came, width, " ===")]
 
 
 def test_a_table_has_status_size_duration_and_a_waterfall() -> None:
-    found = told(
+    found = table(
         72,
         SubResponse(200, "OK", [], b"12345", started=0.0, duration=0.1),
         SubResponse(500, "", [], b"", started=0.1, duration=0.3),

@@ -270,20 +270,46 @@ def test_a_content_length_that_is_no_number_is_refused_unread(app: Counting, len
     assert (answer.status, stream.asked) == (400, 0)
 
 
-def test_a_body_that_is_too_large_is_refused_unread(app: Counting) -> None:
+def test_a_body_that_is_too_large_is_refused_and_read_to_its_end_so_that_its_sender_sees_why(app: Counting) -> None:
     stream = Stream(BODY)
 
     answer = send(BatchMiddleware(app, max_body=10), environ_of(CONTENT_LENGTH="11", wsgi__input=stream))
 
-    assert (answer.status, answer.json()["code"], answer.json()["limit"], stream.asked) == (413, "too-large", 10, 0)
+    assert (answer.status, answer.json()["code"], answer.json()["limit"], stream.asked) == (413, "too-large", 10, 11)
 
 
-def test_a_body_without_a_length_is_read_no_further_than_the_limit_and_one(app: Counting) -> None:
-    stream = Stream(b"[" + b" " * 1000)
+def test_a_body_that_is_much_too_large_is_refused_unread(app: Counting) -> None:
+    stream = Stream(BODY)
+
+    answer = send(BatchMiddleware(app, max_body=10), environ_of(CONTENT_LENGTH=str((10 << 20) + 1), wsgi__input=stream))
+
+    assert (answer.status, stream.asked) == (413, 0)
+
+
+@pytest.mark.parametrize(("size", "left"), [(1000, 0), (20 << 20, (10 << 20) - 11)])
+def test_a_body_without_a_length_is_read_to_its_end_if_that_comes_soon(app: Counting, size: int, left: int) -> None:
+    stream = io.BytesIO(b"[" + b" " * (size - 1))
 
     answer = send(BatchMiddleware(app, max_body=10), environ_of(CONTENT_LENGTH=None, wsgi__input=stream, wsgi__input_terminated=True))
 
-    assert (answer.status, stream.asked) == (413, 11)
+    assert (answer.status, size - stream.tell()) == (413, left)
+
+
+def test_the_body_of_a_batch_that_is_refused_by_its_head_is_read_to_its_end(app: Counting) -> None:
+    stream = io.BytesIO(b"x" * 300_000)
+
+    answer = send(BatchMiddleware(app), environ_of(CONTENT_LENGTH="200000", CONTENT_TYPE="image/png", wsgi__input=stream))
+
+    assert (answer.status, stream.tell()) == (415, 200_000)
+
+
+def test_the_body_of_a_form_that_is_none_is_read_to_its_end(app: Counting) -> None:
+    stream = io.BytesIO(b"x" * 300_000)
+
+    form = environ_of(CONTENT_LENGTH="200000", CONTENT_TYPE="multipart/form-data; boundary=b", wsgi__input=stream)
+    answer = send(BatchMiddleware(app, dialect="django"), form)
+
+    assert (answer.status, stream.tell()) == (400, 200_000)
 
 
 def test_the_limit_of_a_dialect_is_one_mebibyte(app: Counting) -> None:
@@ -336,12 +362,12 @@ OTHER_TYPES += ["application/json; charset=no-such-codec"]
     ("dialect", "content_type"),
     [("auto", "multipart/form-data; boundary=x"), *((dialect, other) for dialect in ("auto", "django") for other in OTHER_TYPES)],
 )
-def test_any_other_content_type_is_refused_unread(app: Counting, content_type: str | None, dialect: str) -> None:
+def test_any_other_content_type_is_refused_and_the_body_read_no_further_than_its_end(app: Counting, content_type: str | None, dialect: str) -> None:
     stream = Stream(BODY)
 
     answer = send(BatchMiddleware(app, dialect=dialect), environ_of(CONTENT_TYPE=content_type, CONTENT_LENGTH=str(len(BODY)), wsgi__input=stream))
 
-    assert (answer.status, answer.json()["code"], stream.asked) == (415, "unknown-media-type", 0)
+    assert (answer.status, answer.json()["code"], stream.asked) == (415, "unknown-media-type", len(BODY))
 
 
 @given(

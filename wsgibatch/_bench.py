@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from http.client import HTTPConnection
 from queue import Empty, SimpleQueue
+from socket import SHUT_RDWR
 from statistics import median
 from time import perf_counter
 from urllib.parse import urljoin
@@ -52,6 +53,8 @@ def measured(url: str, batch: Written, headers: Headers) -> dict[str, float]:
     with ExitStack() as stack:
         first, *others = [stack.enter_context(opened(url)) for _ in range(1 + CONNECTIONS)]
         pool = stack.enter_context(ThreadPoolExecutor(CONNECTIONS))
+        # A thread that waits for an answer would have Ctrl-C wait for it as well.
+        stack.callback(_cut, others)
         ways: dict[str, Callable[[], None]] = {
             "batch": lambda: _together(first, url, batch),
             "one by one": lambda: _on(first, url, _all(batch), batch, headers),
@@ -66,6 +69,14 @@ def measured(url: str, batch: Written, headers: Headers) -> dict[str, float]:
                 if turn:
                     times[name].append(perf_counter() - began)
         return {name: median(found) for name, found in times.items()}
+
+
+def _cut(connections: list[HTTPConnection]) -> None:
+    """Have whoever reads from *connections* find them at their end."""
+    for connection in connections:
+        if connection.sock is not None:
+            with suppress(OSError):
+                connection.sock.shutdown(SHUT_RDWR)
 
 
 def _together(connection: HTTPConnection, url: str, batch: Written) -> None:

@@ -9,7 +9,7 @@ from ._body import Part, Spool
 from ._caller import Caller, WSGIApp
 from ._exchange import Chunks, Effect, Elapsed, Endpoint, Finish, Forget, Read, ReadForm, Spawn, Start, Wait
 from ._inherit import CLAIM
-from ._input import body_of, parts_of
+from ._input import body_of, parts_of, skip
 from ._limits import Limits, Ticket
 from ._linked import LinkedCaller, closing
 from .errors import BatchRejected
@@ -31,6 +31,7 @@ class Drive:
         self._app, self._environ, self._head, self._endpoint, self._received = app, environ, head, endpoint, received
         self._lane: Lane = _NoLane()
         self._spool: Spool | None = None
+        self._read = False
         self.status = 500
         self.headers: Headers = []
         self.streamed = False
@@ -56,6 +57,7 @@ class Drive:
                         yield []
                     answer = self._lane.wait()
                 elif kind is Read or kind is ReadForm:
+                    self._read = True
                     try:
                         answer = body_of(self._environ, effect.limit) if kind is Read else self._parts(effect.limit)
                     except BatchRejected as error:
@@ -64,6 +66,8 @@ class Drive:
                     self.status, self.headers, self.streamed = effect.status, effect.headers, effect.streamed
                     if effect.batch is not None:
                         self._open_lane(effect.dialect, effect.batch)
+                    elif not self._read:
+                        skip(self._environ)
                     if self.streamed:
                         yield []
                 elif kind is Elapsed:

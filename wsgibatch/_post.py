@@ -1,8 +1,9 @@
 """Requests of the command over plain connections of the standard library."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from selectors import EVENT_READ, DefaultSelector
 from urllib.parse import urlsplit
 
 from .errors import ConfigError, WSGIBatchError
@@ -26,6 +27,8 @@ def opened(url: str) -> Iterator[HTTPConnection]:
         kind = {"http": HTTPConnection, "https": HTTPSConnection}[parts.scheme]
         connection = kind(parts.hostname or "", parts.port)
     except (KeyError, ValueError):
+        parts = None
+    if not parts or not parts.hostname:
         raise ConfigError(f"{url!r} is no http or https url") from None
     try:
         yield connection
@@ -45,6 +48,8 @@ def asked(connection: HTTPConnection, method: str, url: str, headers: Headers, b
     """The same with any *method*."""
     parts = urlsplit(url)
     target = (parts.path or "/") + ("?" + parts.query if parts.query else "")
+    if _is_over(connection):
+        connection.close()
     try:
         connection.putrequest(method, target, skip_accept_encoding=True)
         for name, value in headers:
@@ -52,7 +57,9 @@ def asked(connection: HTTPConnection, method: str, url: str, headers: Headers, b
                 connection.putheader(name, value)
         if body or method in ("POST", "PUT", "PATCH"):
             connection.putheader("Content-Length", str(len(body)))
-        connection.endheaders(body)
+        with suppress(BrokenPipeError, ConnectionResetError):
+            # A server that will not read it all may have said why.
+            connection.endheaders(body)
         response = connection.getresponse()
     except (OSError, HTTPException, ValueError) as error:
         raise PostError(f"{url} does not answer: {error!r}") from error
@@ -67,3 +74,12 @@ def asked(connection: HTTPConnection, method: str, url: str, headers: Headers, b
             raise PostError(f"the answer of {url} broke off: {error!r}") from error
 
     return response.status, response.getheaders(), pieces()
+
+
+def _is_over(connection: HTTPConnection) -> bool:
+    """Has the server closed *connection* while it lay idle? Then the next request opens it anew."""
+    if connection.sock is None:
+        return False
+    with DefaultSelector() as selector:
+        selector.register(connection.sock, EVENT_READ)
+        return bool(selector.select(0))

@@ -1,7 +1,9 @@
 """What ``wsgibatch send`` does: a batch from a file, sent as it stands, and what came back, item by item."""
 
 import base64
+import re
 import sys
+from codecs import BOM_UTF8
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -9,13 +11,13 @@ from time import perf_counter
 from typing import Any, TypeAlias
 
 import msgspec
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from . import _lookup, dialects
 from ._post import PostError, opened, post
 from .clients._reading import Reading
 from .clients._refusals import failed_batch
-from .demo.show import Line, Page, bar, milliseconds, page, style_of
+from .demo.show import Line, Page, bar, milliseconds, page, printable, style_of
 from .dialects._json import JSON
 from .dialects._lines import TYPE
 from .errors import BatchFailed, BatchRejected, ConfigError
@@ -29,6 +31,10 @@ Arrived: TypeAlias = Callable[[int], object]
 # Whether the server takes as many is for it to say.
 _ANY_NUMBER = Settings(max_requests=1_000_000)
 _JSON_TYPES = ("application/json", "+json")
+# What JSON may hold as it is, and a terminal takes for an order.
+_CONTROL = re.compile(r"[\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_NOT_ASCII = re.compile(r"[^\n -~]")
+_UNIT = re.compile("....")
 
 
 class Written(Struct):
@@ -63,13 +69,16 @@ def written(text: bytes, word: str, headers: Headers) -> Written:
     :param headers: those that are sent besides, since a dialect may be told by them.
     :raises ConfigError: when it is none.
     """
+    text = text.removeprefix(BOM_UTF8)
     start = text.lstrip()[:1]
     if start in (b"[", b"{"):
         return _read(text, word, [*headers, *JSON[:1]])
     if text.startswith(b"--"):
         boundary = text.partition(b"\n")[0].strip()[2:].decode("latin-1")
         return _read(text, word, [*headers, ("Content-Type", f'multipart/mixed; boundary="{boundary}"')])
-    requests = [_line(number, line) for number, line in enumerate(text.decode(errors="replace").splitlines(), 1) if line.strip() and line[0] != "#"]
+    # No other signs end a line here, since JSON may hold them.
+    lines = enumerate(text.decode(errors="replace").split("\n"), 1)
+    requests = [_line(number, line) for number, line in lines if line.strip() and line[0] != "#"]
     if not requests:
         raise ConfigError("there is nothing to send")
     dialect = _dialect("django" if word == "auto" else word)
@@ -90,6 +99,8 @@ def _line(number: int, line: str) -> SubRequest:
     if not target or not (method.isascii() and method.isalpha()):
         raise ConfigError(f"line {number}: a method and a path are wanted, such as 'GET /people', and for a method that sends one a body in JSON")
     content = body.strip().encode()
+    if content and not _is_json(content):
+        raise ConfigError(f"line {number}: only a body in JSON can stand behind a method and a path, and {body!r} is none")
     return SubRequest(0, method.upper(), target, [("Content-Type", "application/json")] if content else [], content)
 
 
@@ -123,30 +134,39 @@ def sent(url: str, batch: Written, arrived: Arrived) -> Outcome:
         if not 200 <= status < 300:
             raise failed_batch(status, answered, b"".join(chunks))
         reading = Reading(batch.dialect, batch.requests, answered)
-        for chunk in chunks:
-            received += len(chunk)
-            for place, answer in reading.feed(chunk):
-                now = perf_counter() - began
-                if not answer.duration:
-                    # Nobody tells when it ran: then from the start until now.
-                    answer.duration = now
+        try:
+            for chunk in chunks:
+                received += len(chunk)
+                for place, answer in reading.feed(chunk):
+                    now = perf_counter() - began
+                    if not answer.duration:
+                        # Nobody tells when it ran: then from the start until now.
+                        answer.duration = now
+                    answers[place] = answer
+                    arrived(sum(answer is not None for answer in answers))
+                if reading.fault:
+                    # What stands behind it may have no end.
+                    break
+            for place, answer in reading.end():
                 answers[place] = answer
-                arrived(sum(answer is not None for answer in answers))
-        for place, answer in reading.end():
-            answers[place] = answer
-    return Outcome(answers, len(batch.body), received, perf_counter() - began, reading.fault)
+            fault = reading.fault
+        except PostError as error:
+            # What has arrived by then is shown.
+            fault = str(error)
+    return Outcome(answers, len(batch.body), received, perf_counter() - began, fault)
 
 
 def shown(batch: Written, outcome: Outcome, width: int, glyphs: str) -> Iterator[Line]:
     """The lines of a table: an item each, with status, size, duration and when it ran."""
-    methods = max(len(request.method) for request in batch.requests)
-    targets = min(max(len(request.target) for request in batch.requests), width // 3)
+    asked = [(printable(request.method), printable(request.target)) for request in batch.requests]
+    methods = max(len(method) for method, _ in asked)
+    targets = min(max(len(target) for _, target in asked), width // 3)
     end = max((answer.started + answer.duration for answer in outcome.answers if answer), default=0.0)
     # A status has three characters, a size eight, a duration nine; two stand in front of each of the six columns.
     free = width - methods - targets - 3 - 8 - 9 - 6 * 2
-    for request, answer in zip(batch.requests, outcome.answers, strict=True):
-        target = request.target if len(request.target) <= targets else request.target[: targets - 3] + "..."
-        line: Line = [(f"  {request.method:{methods}}  ", "bold"), (f"{target:{targets}}  ", "")]
+    for (method, whole), answer in zip(asked, outcome.answers, strict=True):
+        target = whole if len(whole) <= targets else whole[: targets - 3] + "..."
+        line: Line = [(f"  {method:{methods}}  ", "bold"), (f"{target:{targets}}  ", "")]
         if answer is None:
             yield [*line, ("no answer", "red")]
             continue
@@ -163,7 +183,7 @@ def shown(batch: Written, outcome: Outcome, width: int, glyphs: str) -> Iterator
     total = f"{failed}{milliseconds(outcome.seconds)}, {outcome.sent} bytes sent, {outcome.received} received."
     yield [(f"  {len(batch.requests)} requests: {total}", "dim")]
     if outcome.fault:
-        yield [(f"  {outcome.fault}", "red")]
+        yield [(f"  {printable(outcome.fault)}", "red")]
 
 
 def document(batch: Written, outcome: Outcome) -> bytes:
@@ -183,12 +203,22 @@ def _item(request: SubRequest, answer: SubResponse | None) -> dict[str, Any]:
 
 def _body(answer: SubResponse) -> dict[str, Any]:
     content_type = next((value for name, value in answer.headers if name.lower() == "content-type"), "").partition(";")[0].strip().lower()
+    if content_type.endswith(_JSON_TYPES) and not answer.body:
+        return {"body": None}
+    if content_type.endswith(_JSON_TYPES) and _is_json(answer.body):
+        return {"body": Raw(answer.body)}
     try:
-        if content_type.endswith(_JSON_TYPES):
-            return {"body": msgspec.json.decode(answer.body)} if answer.body else {"body": None}
         return {"body": answer.body.decode()}
     except ValueError:
         return {"body": base64.b64encode(answer.body).decode(), "encoding": "base64"}
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        msgspec.json.decode(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def send(url: str, text: bytes, word: str, headers: Headers, as_json: bool, plain: bool) -> int:
@@ -202,15 +232,22 @@ def send(url: str, text: bytes, word: str, headers: Headers, as_json: bool, plai
         with _progress(len(batch.requests), plain or as_json) as arrived:
             outcome = sent(url, batch, arrived)
     except (BatchFailed, PostError) as error:
-        print(f"wsgibatch: {error}", file=sys.stderr)
+        print(f"wsgibatch: {printable(str(error))}", file=sys.stderr)
         return 1
     if as_json:
-        print(document(batch, outcome).decode())
+        print(_escaped(document(batch, outcome).decode()))
     else:
         out: Page = page(plain)
         for line in shown(batch, outcome, out.width, out.glyphs):
             out.write(line)
     return 1 if outcome.failed or outcome.fault else 0
+
+
+def _escaped(text: str) -> str:
+    """*text*, JSON, with all escaped that standard output cannot take, or a terminal takes for an order."""
+    encoding = getattr(sys.stdout, "encoding", None) or ""
+    unsafe = _CONTROL if encoding.lower() == "utf-8" else _NOT_ASCII
+    return unsafe.sub(lambda found: _UNIT.sub(r"\\u\g<0>", found[0].encode("utf-16-be").hex()), text)
 
 
 @contextmanager

@@ -13,7 +13,8 @@ BATCH_DURATION = "Batch-Duration"
 SHOWN = 20
 """Items in Server-Timing: a batch of the usual limit is told whole, and a large one does not outgrow what proxies let headers have."""
 
-_METRIC = re.compile(r'i([0-9]+);dur=([0-9.]+);desc="start ([0-9.]+)"')
+_NUMBER = r"([0-9]{1,9}(?:\.[0-9]{1,9})?)"
+_METRIC = re.compile(rf'\bi([0-9]{{1,9}});dur={_NUMBER};desc="start {_NUMBER}"')
 
 
 def seconds(duration: float) -> str:

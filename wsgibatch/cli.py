@@ -1,6 +1,7 @@
 """The command ``wsgibatch``: a demonstration, a batch endpoint in front of an app whose code stays as it is, and a client."""
 
 import argparse
+import io
 import os
 import signal
 import sys
@@ -11,11 +12,11 @@ from typing import Any
 
 from ._bench import bench
 from ._exchange import Endpoint
-from ._grammar import TOKEN
+from ._grammar import TOKEN, VALUE
 from ._post import PostError
 from ._send import send
 from .demo.run import PATH, DemoError, Exchange, Server, exchanged, sayable, sent_twice, server, speakers
-from .demo.show import Page, curl, page, told
+from .demo.show import Page, curl, page, printable, told
 from .errors import BatchFailed, ConfigError
 from .model import Headers
 from .settings import Settings
@@ -39,13 +40,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         hint = " (gunicorn's own options stand behind a --)" if options.command == "serve" else ""
         parser.error(f"unrecognized arguments: {' '.join(unknown)}{hint}")
     try:
-        if options.command == "demo":
-            return _demo(options.keep, options.plain)
-        if options.command in ("send", "bench"):
-            return _client(options)
+        if options.command in ("demo", "send", "bench"):
+            return _shown(options)
         application = _application(options, theirs)
     except (ConfigError, DemoError, BatchFailed, PostError) as error:
-        print(f"wsgibatch: {error}", file=sys.stderr)
+        # What a log has said has lines.
+        print(f"wsgibatch: {error if isinstance(error, DemoError) else printable(str(error))}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1
     application.run()
     return 0
@@ -79,6 +79,9 @@ def _parser() -> argparse.ArgumentParser:
         help="threads, or processes, that run the requests of batches for each process of gunicorn, with --executor threads or processes; gunicorn's "
         "own --workers, behind the --, is the number of the processes that take them",
     )
+    serve.add_argument(
+        "--set", metavar="NAME=VALUE", action="append", default=[], help="any setting, such as max_requests=50, as in an ini file; may be given again"
+    )
 
     about = "send a batch, and show what came back, and when"
     sending = commands.add_parser("send", help=about, description=about.capitalize() + ".", epilog=_FILES)
@@ -101,6 +104,29 @@ _FILES = (
 )
 
 
+def _shown(options: argparse.Namespace) -> int:
+    """A command that shows something, to whoever wants to see it."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # In a name, say, that a server has given.
+        sys.stdout.reconfigure(errors="backslashreplace")
+    try:
+        status = _demo(options.keep, options.plain) if options.command == "demo" else _client(options)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    except OSError as error:
+        if sys.stdout is not None:
+            # At its end Python would find standard output broken once more, and say so.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):
+            # Who was reading has seen enough, as `head` does.
+            return 128 + signal.SIGPIPE
+        print(f"wsgibatch: {error}", file=sys.stderr)
+        return 1
+    return status
+
+
 def _client(options: argparse.Namespace) -> int:
     """``send`` and ``bench``.
 
@@ -113,34 +139,24 @@ def _client(options: argparse.Namespace) -> int:
     headers: Headers = []
     for line in options.header:
         name, colon, value = line.partition(":")
-        if not colon or not TOKEN.match(name):
+        if not colon or not TOKEN.match(name) or not VALUE.match(value):
             raise ConfigError(f"{line!r} is no header: 'Name: value'")
         headers.append((name, value.strip()))
-    try:
-        if options.command == "bench":
-            return bench(options.url, text, options.dialect, headers, options.json, options.plain, options.unsafe)
-        return send(options.url, text, options.dialect, headers, options.json, options.plain)
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
+    if options.command == "bench":
+        return bench(options.url, text, options.dialect, headers, options.json, options.plain, options.unsafe)
+    return send(options.url, text, options.dialect, headers, options.json, options.plain)
 
 
 def _demo(keep: bool, plain: bool) -> int:
     shown = page(plain)
-    try:
-        with _ended_by(signal.SIGTERM, signal.SIGHUP), server() as running:
-            shown.write([("The demo app under gunicorn: ", "dim"), (running.base, "")])
-            for word, dialect in speakers().items():
-                _tell(exchanged(running, word, dialect), shown)
-            for exchange in sent_twice(running, "django", speakers()["django"]):
-                _tell(exchange, shown)
-            if keep:
-                _keep(running, shown)
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
-    except BrokenPipeError:
-        # Who was reading has seen enough, as `head` does; at its end Python would find the pipe broken once more, and say so.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
+    with _ended_by(signal.SIGTERM, signal.SIGHUP), server() as running:
+        shown.write([("The demo app under gunicorn: ", "dim"), (running.base, "")])
+        for word, dialect in speakers().items():
+            _tell(exchanged(running, word, dialect), shown)
+        for exchange in sent_twice(running, "django", speakers()["django"]):
+            _tell(exchange, shown)
+        if keep:
+            _keep(running, shown)
     return 0
 
 
@@ -187,10 +203,17 @@ def _application(options: argparse.Namespace, theirs: list[str]) -> Any:
     :param theirs: gunicorn's own options.
     :raises ConfigError: for settings that cannot work.
     """
-    given = {name: getattr(options, name) for name in ("path", "dialect", "atomic", "executor", "workers")}
-    if options.executor == "processes":
-        given["worker_app"] = options.app
-    settings = Settings.from_strings({name: value for name, value in given.items() if value is not None})
+    given = {name: value for name in ("path", "dialect", "atomic", "executor", "workers") if (value := getattr(options, name)) is not None}
+    for assignment in options.set:
+        name, equals, value = assignment.partition("=")
+        if not equals:
+            raise ConfigError(f"--set {assignment}: a name and a value are wanted, such as max_requests=50")
+        if name in given:
+            raise ConfigError(f"--set {assignment}: {name} is set already")
+        given[name] = value
+    if given.get("executor") == "processes":
+        given.setdefault("worker_app", options.app)
+    settings = Settings.from_strings(given)
     try:
         from gunicorn.app.wsgiapp import WSGIApplication
     except ImportError as error:

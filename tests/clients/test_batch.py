@@ -1,7 +1,7 @@
 """What travels together, what is sent again, whose answer is whose: against the middleware itself, without a network."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from email.utils import formatdate
 from typing import Any
 
@@ -11,11 +11,13 @@ from hypothesis import strategies as st
 
 from tests.apps import show
 from tests.gateway import Answer, environ_of, send
-from wsgibatch import BatchFailed, BatchMiddleware, ConfigError, MissingResponse, SubResponse
+from wsgibatch import BatchFailed, BatchMiddleware, ConfigError, MissingResponse, SubRequest, SubResponse
 from wsgibatch.clients._batch import Sender, dialect_of
 from wsgibatch.clients._calls import Alone, Call, More, Pause, Post, Settled, call_of
 from wsgibatch.clients._refusals import limit_of, retry_after
+from wsgibatch.dialects.django import DjangoDialect
 from wsgibatch.errors import ClientError
+from wsgibatch.model import Headers
 
 DIALECTS = ("multipart", "django", "graph", "odata", "aggregator", "kinto", "facebook")
 every_dialect = pytest.mark.parametrize("word", DIALECTS)
@@ -487,6 +489,11 @@ def test_retry_after_is_seconds_or_a_date(value: str, seconds: float | None) -> 
     assert retry_after([("retry-after", value)]) == seconds
 
 
+@pytest.mark.parametrize("value", ["Mon, 01 Jan 99999999999999999999 00:00:00 GMT", "Mon, 01 Jan 2020 00:00:00 +99999999999999999999"])
+def test_a_date_that_is_none_asks_for_no_pause(value: str) -> None:
+    assert retry_after([("Retry-After", value)]) is None
+
+
 @pytest.mark.parametrize(
     ("document", "found"),
     [
@@ -500,6 +507,22 @@ def test_retry_after_is_seconds_or_a_date(value: str, seconds: float | None) -> 
 )
 def test_a_limit_is_found_where_the_dialects_have_it(document: dict[str, Any], found: tuple[str, int]) -> None:
     assert limit_of(document) == found
+
+
+def test_what_is_too_large_for_one_batch_is_not_put_into_one_before_it_is_split() -> None:
+    written: list[int] = []
+
+    class Watched(DjangoDialect):
+        def write(self, requests: Sequence[SubRequest]) -> tuple[Headers, bytes]:
+            written.append(sum(len(request.body) for request in requests))
+            return super().write(requests)
+
+    calls = [call_of("POST", "/", [("Content-Type", "text/plain")], b"x" * 300_000) for _ in range(40)]
+
+    driven = Driven(Sender(Watched()), calls, endpoint("django", max_requests=40), piece=1 << 20)
+
+    assert driven.statuses(calls) == [200] * 40
+    assert max(written) < 40 * 300_000 / 3
 
 
 def test_a_limit_that_makes_no_sense_is_not_believed() -> None:

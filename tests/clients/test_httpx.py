@@ -377,6 +377,92 @@ def test_a_batch_that_nobody_waits_for_any_more_is_given_up(multipart_server: Se
     httpx.get(f"{multipart_server.base}/go/{key}")
 
 
+def test_a_batch_that_is_cancelled_before_it_is_sent_takes_its_calls_with_it_and_no_later_ones(multipart_server: Server, library: Any) -> None:
+    async def run() -> list[Any]:
+        async with async_client(multipart_server, library, window=LONG, max_items=2) as made:
+            before = asyncio.all_tasks()
+            waiting = asyncio.create_task(made.get("/echo"))
+            await until(lambda: len(asyncio.all_tasks() - before) >= 2)
+            for task in asyncio.all_tasks() - before - {waiting}:
+                # As a framework does that ends whatever is running.
+                task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asyncio.wait_for(waiting, 20)
+            return list(await asyncio.gather(made.get("/echo"), made.get("/echo")))
+
+    assert [one.json()["item"] for one in asyncio.run(run())] == [0, 1]
+
+
+def test_a_call_that_is_cancelled_as_its_answer_comes_leaves_no_connection_behind(multipart_server: Server, library: Any) -> None:
+    closed: list[str] = []
+
+    class Watched(library.AsyncByteStream):
+        def __init__(self, stream: Any) -> None:
+            self._stream = stream
+
+        async def __aiter__(self) -> Any:
+            async for piece in self._stream:
+                yield piece
+
+        async def aclose(self) -> None:
+            closed.append("closed")
+            await self._stream.aclose()
+
+    class Cancelling(library.AsyncHTTPTransport):
+        async def handle_async_request(self, request: Any) -> Any:
+            response = await super().handle_async_request(request)
+            response.stream = Watched(response.stream)
+            asyncio.get_running_loop().call_soon(waiting[0].cancel)
+            return response
+
+    waiting: list[asyncio.Task[Any]] = []
+
+    async def run() -> None:
+        transport = AsyncBatchTransport(Cancelling(), multipart_server.batch)
+        async with library.AsyncClient(transport=transport, base_url=multipart_server.base) as made:
+            waiting.append(asyncio.create_task(made.get("/echo")))
+            with pytest.raises(asyncio.CancelledError):
+                await waiting[0]
+            assert closed
+
+    asyncio.run(run())
+
+
+def test_what_finds_no_thread_to_be_sent_in_keeps_no_later_call_waiting(multipart_server: Server, library: Any) -> None:
+    with client(multipart_server, library, window=0) as made:
+        before = threading.stack_size(1 << 46)
+        try:
+            with pytest.raises(RuntimeError, match="can't start new thread"):
+                made.get("/echo")
+        finally:
+            threading.stack_size(before)
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(made.get, "/echo").result(20).json()["path"] == "/echo"
+
+
+def test_a_host_may_have_letters_of_any_language(library: Any) -> None:
+    with (
+        BatchTransport(library.HTTPTransport(), "http://bücher.example/bätch") as transport,
+        contextlib.suppress(KeyError),
+        transport.batch() as batch,
+    ):
+        for url in ("/a", "http://bücher.example/b", "http://xn--bcher-kva.example/c"):
+            batch.get(url)
+        raise KeyError
+
+
+def test_what_a_collecting_block_is_interrupted_in_says_so(library: Any) -> None:
+    class Interrupted(library.HTTPTransport):
+        def handle_request(self, request: Any) -> Any:
+            raise KeyboardInterrupt
+
+    with BatchTransport(Interrupted(), "http://localhost/batch") as transport:
+        with pytest.raises(KeyboardInterrupt), transport.batch() as batch:
+            found = batch.get("/a")
+        with pytest.raises(MissingResponse, match="KeyboardInterrupt"):
+            _ = found.status_code
+
+
 async def until(condition: Any) -> None:
     # What is waited for happens in the loop's next turns.
     while not condition():  # noqa: ASYNC110 - nobody sets an event there

@@ -4,19 +4,26 @@ import contextlib
 import io
 import pickle
 import re
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from threading import Barrier
 from typing import Any
 from uuid import uuid4
 
 import pytest
 import requests
+from requests.adapters import HTTPAdapter
 
 from tests.apps import IMAGE
 from tests.clients.conftest import Server
+from tests.clients.saying import lines, saying, told
 from tests.clients.site import MOST, TEXT
+from tests.servers.run import gunicorn
 from wsgibatch import BatchFailed, ConfigError, MissingResponse
 from wsgibatch.clients.requests import Batching
 
@@ -278,6 +285,64 @@ def test_what_only_the_batch_would_be_sent_is_not_handed_down_to_its_calls(serve
     assert [of_the_client(one).get("X_ONE") for one in found] == ["1", None]
 
 
+@pytest.fixture(scope="session")
+def encrypted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """The base url of a server that speaks TLS, and the file of the certificate that vouches for it."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("there is no openssl that could make a certificate")
+    folder = tmp_path_factory.mktemp("tls")
+    key, certificate = str(folder / "key.pem"), str(folder / "certificate.pem")
+    made = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", certificate, "-days", "2", "-subj", "/CN=test"]
+    subprocess.run([*made, "-addext", "subjectAltName=IP:127.0.0.1"], check=True, capture_output=True, timeout=60)
+    with gunicorn("--keyfile", key, "--certfile", certificate, "tests.clients.site:make('multipart')") as base:
+        yield base.replace("http:", "https:"), certificate
+
+
+@pytest.mark.parametrize("whose", ["session", "call"])
+def test_a_batch_is_sent_where_the_session_or_its_calls_trust_the_server(
+    encrypted: tuple[str, str], whose: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, certificate = encrypted
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+        # The library puts them above what the session says.
+        monkeypatch.delenv(name, raising=False)
+    with Batching(base + "/batch") as session:
+        if whose == "session":
+            session.verify = certificate
+        found = [session.get(f"/echo/{number}", **({"verify": certificate} if whose == "call" else {})) for number in range(2)]
+
+    assert [(shown(one)["path"], shown(one)["item"]) for one in found] == [("/echo/0", 0), ("/echo/1", 1)]
+
+
+def test_a_batch_is_not_sent_where_nobody_trusts_the_server(encrypted: tuple[str, str]) -> None:
+    session = Batching(encrypted[0] + "/batch")
+    found = session.get("/echo")
+
+    with pytest.raises(requests.exceptions.SSLError):
+        session.flush()
+    session.close()
+    with pytest.raises(requests.exceptions.SSLError):
+        _ = found.status_code
+
+
+@pytest.mark.parametrize(("timeout", "summed"), [(7, (7, 21)), ((2, 3.5), (2, 10.5)), ((2, None), (2, None)), (None, None)])
+def test_time_limits_of_calls_add_up(multipart_server: Server, timeout: Any, summed: Any) -> None:
+    limits: list[Any] = []
+
+    class Watching(HTTPAdapter):
+        def send(self, *arguments: Any, **more: Any) -> requests.Response:
+            limits.append(more["timeout"])
+            return super().send(*arguments, **more)
+
+    with batching(multipart_server) as session:
+        session.mount("http://", Watching())
+        for _ in range(3):
+            session.get("/echo", timeout=timeout)
+
+    assert limits == [summed]
+
+
 def test_cookies_that_an_answer_sets_are_kept_by_the_session(server: Server) -> None:
     if server.dialect == "aggregator":
         pytest.skip("this dialect tells no headers")
@@ -491,6 +556,85 @@ def test_a_hook_that_raises_leaves_the_other_responses_alone(server: Server) -> 
     assert shown(good)["path"] == "/echo"
     with pytest.raises(requests.HTTPError, match="500"):
         bad.json()
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt, SystemExit])
+def test_what_is_interrupted_says_so(multipart_server: Server, interrupt: type[BaseException]) -> None:
+    def stop(_: requests.Response) -> None:
+        raise interrupt
+
+    session = batching(multipart_server, on_result=stop)
+    first, second = session.get("/echo/1"), session.get("/echo/2")
+
+    with pytest.raises(interrupt):
+        session.flush()
+    session.close()
+
+    assert shown(first)["path"] == "/echo/1"
+    with pytest.raises(MissingResponse, match=interrupt.__name__):
+        _ = second.status_code
+
+
+def test_what_was_told_of_a_call_stays_true_when_a_later_batch_is_refused() -> None:
+    def say(_head: bytes, body: bytes) -> list[bytes]:
+        return [told(200, b"<html>") if b"/0" in body else told(500)]
+
+    with saying(say) as server:
+        session = Batching(server.batch, "django")
+        # Cookies are those of a whole batch, so the second travels behind the first.
+        first, second = session.get("/0", cookies={"a": "b"}), session.get("/1")
+        with pytest.raises(BatchFailed):
+            session.flush()
+        session.close()
+
+    with pytest.raises(MissingResponse):
+        _ = first.status_code
+    with pytest.raises(BatchFailed):
+        _ = second.status_code
+
+
+def test_batches_that_threads_send_at_the_same_time_keep_their_answers(multipart_server: Server) -> None:
+    both = Barrier(2)
+
+    class Meeting(Batching):
+        def after_response(self) -> None:
+            both.wait(20)
+
+    session = Meeting(multipart_server.batch)
+    made: list[requests.Response] = []
+    with ThreadPoolExecutor(2) as pool:
+        sending = []
+        for number in range(2):
+            made.append(session.get(f"/echo/{number}"))
+            sending.append(pool.submit(session.flush))
+            while session._pending:
+                time.sleep(0.001)
+        for one in sending:
+            one.result()
+    session.close()
+
+    assert [shown(one)["path"] for one in made] == ["/echo/0", "/echo/1"]
+
+
+def test_the_connection_of_an_answer_that_is_not_read_to_its_end_is_closed() -> None:
+    with saying(lines({"no": "answer"}, then=b"\n")) as server:
+        session = Batching(server.batch, "django")
+        session.get("/")
+        with pytest.raises(MissingResponse):
+            session.flush()
+        # The session is open, and has kept the response.
+        assert server.left.wait(20)
+        session.close()
+
+
+def test_a_host_may_have_letters_of_any_language() -> None:
+    session = Batching("http://bücher.example/bätch")
+
+    for url in ("/a", "http://bücher.example/b", "http://xn--bcher-kva.example/c"):
+        session.get(url)
+
+    with pytest.warns(ResourceWarning, match="3 calls"):
+        session.close()
 
 
 def test_a_subclass_may_look_at_the_batch_before_and_after(server: Server) -> None:

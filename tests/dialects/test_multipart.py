@@ -1036,9 +1036,15 @@ def test_an_answer_belongs_to_the_request_that_its_content_id_names(form: bytes,
     assert found == [b"/a", b"/b"]
 
 
-@pytest.mark.parametrize(("first", "second"), [(b"", b""), (b"", b"Content-ID: x\r\n"), (b"Content-ID: z\r\n", b"Content-ID: x\r\n")])
+@pytest.mark.parametrize(("first", "second"), [(b"", b""), (b"", b"Content-ID: y\r\n"), (b"Content-ID: z\r\n", b"Content-ID: y\r\n")])
 def test_where_not_all_answers_name_one_of_the_requests_their_order_tells(first: bytes, second: bytes) -> None:
     assert read(answer_part("/a", first), answer_part("/b", second)) == [b"/a", b"/b"]
+
+
+@pytest.mark.parametrize(("first", "second"), [(b"", b"x"), (b"z", b"x"), (b"x", b"x"), (b"y", b"")])
+def test_an_answer_that_names_another_request_than_its_place_does_is_not_guessed(first: bytes, second: bytes) -> None:
+    with pytest.raises(ValueError, match="where that to"):
+        read(*(answer_part(path, b"Content-ID: %b\r\n" % name if name else b"") for path, name in (("/a", first), ("/b", second))))
 
 
 def test_a_request_that_no_answer_names_has_none() -> None:

@@ -120,6 +120,18 @@ def test_a_batch_without_a_length_is_refused_where_nobody_marks_its_end() -> Non
     assert (answer.status, json.loads(answer.body)["code"]) == (411, "length-required")
 
 
+@pytest.mark.parametrize("kind", SERVERS)
+@pytest.mark.parametrize(("head", "status"), [("application/json", 413), ("image/png", 415)])
+def test_a_client_that_sends_too_much_all_at_once_sees_why_it_is_refused(kind: str, head: str, status: int) -> None:
+    body = b"[" + b" " * (9 << 20)
+    headers = [("Host", "shop.example"), ("Content-Type", head), ("Content-Length", str(len(body)))]
+    with SERVERS[kind]("tests.servers.site:sequential") as base:
+        # It reads nothing before all is sent, as most clients do.
+        answers = [wire.exchanged(base, "POST", "/batch", headers, body) for _ in range(3)]
+
+    assert [answer.status for answer in answers] == [status] * 3
+
+
 def test_a_worker_that_the_server_ends_for_being_slow_answers_what_it_has_and_ends() -> None:
     with run.gunicorn("--timeout", "1", "--graceful-timeout", "5", "tests.servers.site:stuck") as base:
         answer = wire.post(base, json.dumps([get("/quick"), get("/stuck"), get("/quick")]).encode())

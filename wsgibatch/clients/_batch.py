@@ -98,11 +98,13 @@ class Sender:
         if not self.can_say(part[0]):
             part[0].alone = True
             return part
+        size = len(part[0].body)
         while left and len(part) < most:
             call = left[0]
+            size += len(call.body)
             here = [earlier for earlier in call.after if earlier.settled is None]
             unmet = any(earlier.settled is not None and not _succeeded(earlier) for earlier in call.after)
-            if call.key != part[0].key or unmet or (here and not self._says_dependencies) or not self.can_say(call):
+            if size > self._most_bytes or call.key != part[0].key or unmet or (here and not self._says_dependencies) or not self.can_say(call):
                 break
             part.append(left.popleft())
         return part
@@ -191,7 +193,8 @@ class Sender:
         reading = Reading(self.dialect, requests, headers)
         again: dict[Call, float] = {}
         held: dict[Call, SubResponse] = {}
-        while True:
+        # What stands behind something that cannot be read may have no end.
+        while not reading.fault:
             data = yield MORE
             for place, answer in reading.feed(data) if data else reading.end():
                 call = part[place]

@@ -6,10 +6,11 @@ from types import TracebackType
 from typing import Any, Self, TypeAlias
 from urllib.parse import urljoin
 
-from ._deferred import Deferred, fail, fill
+from ..model import SubResponse
+from ._deferred import Deferred, fail, fill, interrupted
 from ._gathering import Asked, Endpoint, completed
 
-Run: TypeAlias = Callable[[list[Asked], Callable[[Asked, Any, Any, float], None]], None]
+Run: TypeAlias = Callable[[list[Asked], Callable[[Asked, Any, Any, float], object]], None]
 """Sends requests, and calls back with each, its answer, its response where it was sent by itself, and the seconds since then."""
 
 
@@ -58,25 +59,35 @@ class Collector:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         asked, self._asked = self._asked, []
-        failure: Exception = ValueError("This request was never sent, since the block was left with an exception.")
-        missing: list[Exception] = []
+        if kind is not None:
+            _fail_all(asked, ValueError("This request was never sent, since the block was left with an exception."))
+            return
+        wrong: list[Exception] = []
 
         def settled(one: Asked, answer: Any, alone: Any, waited: float) -> None:
-            if isinstance(answer, Exception):
-                fail(one.future, answer)
-                missing.append(answer)
-            else:
-                response = self._endpoint.response(answer) if alone is None else alone
-                fill(one.future, completed(response, one.request, answer.duration or waited))
+            failure = answer if isinstance(answer, Exception) else self._filled(one, answer, alone, waited)
+            if failure is not None:
+                fail(one.future, failure)
+                wrong.append(failure)
 
         try:
-            if kind is None:
-                self._run(asked, settled)
-        except Exception as refused:
-            failure = refused
+            self._run(asked, settled)
+        except BaseException as failure:
+            _fail_all(asked, failure if isinstance(failure, Exception) else interrupted(failure))
             raise
-        finally:
-            for one in asked:
-                fail(one.future, failure)
-        if missing:
-            raise missing[0]
+        if wrong:
+            raise wrong[0]
+
+    def _filled(self, one: Asked, answer: SubResponse, alone: Any, waited: float) -> Exception | None:
+        """Why there is no response, such as a body that cannot be decoded: the others are to have theirs all the same."""
+        try:
+            response = self._endpoint.response(answer) if alone is None else alone
+            fill(one.future, completed(response, one.request, answer.duration or waited))
+        except Exception as failure:
+            return failure
+        return None
+
+
+def _fail_all(asked: list[Asked], error: Exception) -> None:
+    for one in asked:
+        fail(one.future, error)

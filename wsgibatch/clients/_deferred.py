@@ -6,16 +6,20 @@ so, and once it has been they are those of a response that the library itself ha
 
 from typing import Any
 
+from ..errors import MissingResponse
+
 
 class Deferred:
     """Mixed into a class of responses, in front of it."""
 
     def __init__(self) -> None:
-        vars(self)["_missing"] = ValueError("This response is not there yet: leave the block, or flush the batch, before you look at it.")
+        vars(self)["_missing"] = None
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__") or "_missing" not in vars(self):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        if vars(self)["_missing"] is None:
+            raise ValueError("This response is not there yet: leave the block, or flush the batch, before you look at it.")
         raise vars(self)["_missing"]
 
     def __repr__(self) -> str:
@@ -29,6 +33,11 @@ def fill(deferred: object, response: object) -> None:
 
 
 def fail(deferred: object, error: Exception) -> None:
-    """Have whoever looks at *deferred* be told *error*, unless it is there already."""
-    if "_missing" in vars(deferred):
+    """Have whoever looks at *deferred* be told *error*, unless it is there already, or known why it is not."""
+    if vars(deferred).get("_missing", deferred) is None:
         vars(deferred)["_missing"] = error
+
+
+def interrupted(error: BaseException) -> MissingResponse:
+    """What is told where something such as Ctrl-C came between."""
+    return MissingResponse(f"{type(error).__name__} came while this was under way; it may have run, or not.")

@@ -32,9 +32,12 @@ class Endpoint:
     def __init__(self, wrapped: object, batch_url: str, dialect: str | Dialect, window: float, max_items: int, retries: int) -> None:
         if window < 0:
             raise ConfigError(f"window: seconds are wanted, not {window}")
-        self._url, self._origin = batch_url, origin(batch_url)
+        origin(batch_url)
         self.sender = Sender(dialect_of(dialect), max_items, retries)
         self.library = _library_of(wrapped)
+        # As the library spells it, so that it can be compared: a host may have letters of any language.
+        self._url = str(self.library.URL(batch_url))
+        self._origin = origin(self._url)
 
     def takes(self, request: Any) -> bool:
         """May *request* travel in a batch, as far as can be told before its body is read?"""
@@ -61,17 +64,25 @@ class Endpoint:
         """*answer* as if it had come by itself."""
         extensions = {"reason_phrase": answer.reason.encode("latin-1", "replace")} if answer.reason else {}
         body = self.library.Response(200, content=answer.body).stream
-        return self.library.Response(answer.status, headers=answer.headers, stream=body, extensions=extensions)
+        headers = [(_raw(name), _raw(value)) for name, value in answer.headers]
+        return self.library.Response(answer.status, headers=headers, stream=body, extensions=extensions)
 
 
-def settle(future: Any, endpoint: Endpoint, answer: SubResponse | ClientError, alone: Any = None) -> None:
-    """Give *answer* to who waits for it, if anybody still does. *alone* is the response where it came by itself."""
+def settle(future: Any, endpoint: Endpoint, answer: SubResponse | ClientError, alone: Any = None) -> bool:
+    """Give *answer* to who waits for it; False where nobody does any more. *alone* is the response where it came by itself."""
     if future.done():
-        return
+        return False
     if isinstance(answer, ClientError):
         future.set_exception(answer)
+        return True
+    try:
+        response = endpoint.response(answer) if alone is None else alone
+    except Exception as error:
+        # Something that the library makes no response of: no reason why the others should have none.
+        future.set_exception(error)
     else:
-        future.set_result(endpoint.response(answer) if alone is None else alone)
+        future.set_result(response)
+    return True
 
 
 def fail_all(asked: list[Asked], error: BaseException) -> None:
@@ -111,6 +122,14 @@ def completed(response: Any, request: Any, seconds: float) -> Any:
 
 def _latin(raw: list[tuple[bytes, bytes]]) -> Headers:
     return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in raw]
+
+
+def _raw(text: str) -> bytes:
+    """*text* of a header as it stands in one; what no header can hold, and JSON can, in UTF-8."""
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError:
+        return text.encode(errors="replace")
 
 
 def _pairs(route: Hashable) -> tuple[tuple[str, float | None], ...]:

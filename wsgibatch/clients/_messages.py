@@ -26,7 +26,13 @@ def made(request: requests.PreparedRequest, answer: SubResponse) -> requests.Res
         enforce_content_length=False,
         original_response=_Original(answer.headers),  # type: ignore[arg-type]
     )
-    return _adapter.build_response(request, raw)
+    response = _adapter.build_response(request, raw)
+    if not answer.status:
+        # The dialect tells none, and what has none has no content for the library; so it is read first.
+        response.status_code = 200
+        response.content  # noqa: B018 - it is a property that reads
+        response.status_code = 0
+    return response
 
 
 class _Original:

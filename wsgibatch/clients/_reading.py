@@ -9,6 +9,9 @@ from ..protocols import Dialect, LinesDialect, Unanswered
 
 Answers = Iterable[tuple[int, SubResponse]]
 
+_LONGEST = 1e9
+"""Seconds, some 30 years: a time that is longer, or less than none, is not believed."""
+
 
 class Reading:
     """Finds out whose answer is whose. An answer to a request is given once.
@@ -56,6 +59,8 @@ class Reading:
             for place, answer in answers:
                 if place not in self._answered:
                     self._answered.add(place)
+                    if not (0 <= answer.started < _LONGEST and 0 <= answer.duration < _LONGEST):
+                        answer.started = answer.duration = 0.0
                     yield place, answer
         except ValueError as error:
             self.fault = f"the answer to the batch cannot be read: {error}"

@@ -18,7 +18,8 @@ def retry_after(headers: Headers) -> float | None:
         return float(value)
     try:
         return max(parsedate_to_datetime(value).timestamp() - time(), 0.0)
-    except ValueError:
+    except (ValueError, OverflowError):
+        # Of a year, or a zone, that is none.
         return None
 
 

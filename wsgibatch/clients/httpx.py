@@ -16,6 +16,7 @@ from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
 from contextvars import copy_context
+from functools import partial
 from time import perf_counter, sleep
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -102,10 +103,12 @@ class BatchTransport(BaseTransport):
         with self._lock:
             gathering = self._open.get(asked.call.key)
             if gathering is None:
-                gathering = self._open[asked.call.key] = _Gathering()
+                gathering = _Gathering()
                 thread = threading.Thread(target=copy_context().run, args=(self._send, asked.call.key, gathering), name="wsgibatch-client")
-                self._threads.add(thread)
                 thread.start()
+                # There may be no more threads to be had. Then nobody is to wait for this one.
+                self._threads.add(thread)
+                self._open[asked.call.key] = gathering
             gathering.asked.append(asked)
             if len(gathering.asked) >= (self._endpoint.sender.most or MOST):
                 del self._open[asked.call.key]
@@ -127,7 +130,7 @@ class BatchTransport(BaseTransport):
             with self._lock:
                 self._threads.discard(threading.current_thread())
 
-    def run(self, asked: list[Asked], settled: Callable[[Asked, Any, Any, float], None]) -> None:
+    def run(self, asked: list[Asked], settled: Callable[[Asked, Any, Any, float], object]) -> None:
         """Send *asked*, and have *settled* called with each, its answer, its response where it was sent by itself, and the seconds since then."""
         by_call = {one.call: one for one in asked}
         alone: dict[Call, Any] = {}
@@ -140,6 +143,8 @@ class BatchTransport(BaseTransport):
             while (effect := _next(flow, told)) is not None:
                 told = None
                 if isinstance(effect, Post):
+                    if response is not None:
+                        response.close()
                     sent = perf_counter()
                     response = self._wrapped.handle_request(self._endpoint.batch(effect))
                     chunks, told = filter(len, response.iter_bytes()), head_of(response)
@@ -154,10 +159,10 @@ class BatchTransport(BaseTransport):
                 elif isinstance(effect, Pause):
                     sleep(effect.seconds)
                 elif isinstance(effect, Settled):
-                    settled(by_call[effect.call], effect.answer, alone.get(effect.call), perf_counter() - sent)
+                    settled(by_call[effect.call], effect.answer, alone.pop(effect.call, None), perf_counter() - sent)
         finally:
-            if response is not None:
-                response.close()
+            for left in [*alone.values(), *([] if response is None else [response])]:
+                left.close()
 
 
 class AsyncBatchTransport(AsyncBaseTransport):
@@ -190,6 +195,9 @@ class AsyncBatchTransport(AsyncBaseTransport):
             return await asked.future
         except asyncio.CancelledError:
             self._leave(asked, gathering)
+            if asked.future.done() and not asked.future.cancelled() and asked.future.exception() is None:
+                # It came at the same moment, and nobody else knows of it.
+                await asked.future.result().aclose()
             raise
 
     async def aclose(self) -> None:
@@ -212,7 +220,7 @@ class AsyncBatchTransport(AsyncBaseTransport):
             gathering = self._open[key] = _AsyncGathering()
             gathering.task = asyncio.create_task(self._send(key, gathering))
             self._tasks.add(gathering.task)
-            gathering.task.add_done_callback(self._tasks.discard)
+            gathering.task.add_done_callback(partial(self._ended, key, gathering))
         gathering.asked.append(asked)
         if len(gathering.asked) >= (self._endpoint.sender.most or MOST):
             del self._open[key]
@@ -223,29 +231,38 @@ class AsyncBatchTransport(AsyncBaseTransport):
         key = asked.call.key
         if not gathering.sent:
             gathering.asked.remove(asked)
-            if not gathering.asked and self._open.get(key) is gathering:
-                # Whoever comes next is to find another one.
-                del self._open[key]
+            if not gathering.asked:
+                self._shut(key, gathering)
         if gathering.task is not None and all(one.future.done() for one in gathering.asked):
             gathering.task.cancel()
 
     async def _send(self, key: Hashable, gathering: "_AsyncGathering") -> None:
         """Send what has gathered, in a task of its own: nobody who is cancelled takes the others with him."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(gathering.full.wait(), self._window)
-        gathering.sent = True
-        if self._open.get(key) is gathering:
-            del self._open[key]
         asked = gathering.asked
-        asked[0].call.alone = len(asked) == 1
         try:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(gathering.full.wait(), self._window)
+            gathering.sent = True
+            self._shut(key, gathering)
+            if len(asked) == 1:
+                asked[0].call.alone = True
             await self._run(asked)
         except asyncio.CancelledError:
-            for one in asked:
-                one.future.cancel()
             raise
         except BaseException as error:
             fail_all(asked, error)
+
+    def _shut(self, key: Hashable, gathering: "_AsyncGathering") -> None:
+        """Have whoever comes from now on find other company."""
+        if self._open.get(key) is gathering:
+            del self._open[key]
+
+    def _ended(self, key: Hashable, gathering: "_AsyncGathering", task: asyncio.Task[None]) -> None:
+        """The task is over, if only because it was cancelled, maybe before it had begun: nobody is to wait for it."""
+        self._tasks.discard(task)
+        self._shut(key, gathering)
+        for one in gathering.asked:
+            one.future.cancel()
 
     async def _run(self, asked: list[Asked]) -> None:
         by_call = {one.call: one for one in asked}
@@ -258,6 +275,8 @@ class AsyncBatchTransport(AsyncBaseTransport):
             while (effect := _next(flow, told)) is not None:
                 told = None
                 if isinstance(effect, Post):
+                    if response is not None:
+                        await response.aclose()
                     response = await self._wrapped.handle_async_request(self._endpoint.batch(effect))
                     chunks, told = response.aiter_bytes(), head_of(response)
                 elif isinstance(effect, More):
@@ -270,10 +289,12 @@ class AsyncBatchTransport(AsyncBaseTransport):
                 elif isinstance(effect, Pause):
                     await asyncio.sleep(effect.seconds)
                 elif isinstance(effect, Settled):
-                    settle(by_call[effect.call].future, self._endpoint, effect.answer, alone.get(effect.call))
+                    own = alone.pop(effect.call, None)
+                    if not settle(by_call[effect.call].future, self._endpoint, effect.answer, own) and own is not None:
+                        await own.aclose()
         finally:
-            if response is not None:
-                await response.aclose()
+            for left in [*alone.values(), *([] if response is None else [response])]:
+                await left.aclose()
 
 
 class _Gathering:

@@ -12,7 +12,7 @@ It takes the place of the client of Flask-Batch, and speaks to its server.
 
 import threading
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import timedelta
 from time import perf_counter, sleep
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -24,7 +24,7 @@ from ..model import SubResponse
 from ..protocols import Dialect
 from ._batch import Sender, dialect_of
 from ._calls import Alone, Call, Flow, More, Pause, Post, Settled, call_of
-from ._deferred import Deferred, fail, fill
+from ._deferred import Deferred, fail, fill, interrupted
 from ._url import origin, path
 
 try:
@@ -37,6 +37,9 @@ except ImportError as error:
     raise ImportError(f"wsgibatch.clients.requests needs requests ({error}): pip install 'wsgibatch[requests]'") from error
 
 from ._messages import body_of, made, text_of
+
+_PIECE = 64 << 10
+"""Bytes at a time of an answer that does not come in chunks; of one that does, a chunk."""
 
 OnResult = Callable[[requests.Response], object]
 
@@ -88,10 +91,14 @@ class Batching(requests.Session):
         on_result: OnResult | None = None,
     ) -> None:
         super().__init__()
-        self._batch_url, self._origin = batch_url, origin(batch_url)
+        origin(batch_url)
+        # As the library spells it, so that it can be compared: a host may have letters of any language.
+        self._batch_url = requests.Request("POST", batch_url).prepare().url or batch_url
+        self._origin = origin(self._batch_url)
         self._sender = Sender(dialect_of(dialect), max_items, retries)
         self._on_result = on_result
         self._pending: dict[Call, _Asked] = {}
+        self._lock = threading.Lock()
         self._how = _How()
         self.batch_request: requests.PreparedRequest | None = None
         """The last batch, which :meth:`before_request` may still change."""
@@ -135,8 +142,10 @@ class Batching(requests.Session):
         call.alone = call.alone or path(url) == path(self._batch_url)
         asked = _Asked(request, kwargs, DeferredResponse())
         vars(asked.response)["_call"] = call
-        self._pending[call] = asked
-        if self._sender.most is not None and len(self._pending) >= self._sender.most:
+        with self._lock:
+            self._pending[call] = asked
+            full = self._sender.most is not None and len(self._pending) >= self._sender.most
+        if full:
             self.flush()
         return asked.response
 
@@ -147,7 +156,7 @@ class Batching(requests.Session):
         :raises MissingResponse: when the answer lacks one to a call. All other responses are there.
         :raises requests.RequestException: when a batch could not be sent, or its answer not be received.
         """
-        pending, self._pending = self._pending, {}
+        pending = self._taken()
         try:
             first = self._drive(self._sender.send(list(pending)), pending)
         except BatchFailed as error:
@@ -155,8 +164,8 @@ class Batching(requests.Session):
             refused.request, refused.response = self.batch_request, self.batch_response
             _fail_all(pending, refused)
             raise refused from None
-        except Exception as error:
-            _fail_all(pending, error)
+        except BaseException as error:
+            _fail_all(pending, error if isinstance(error, Exception) else interrupted(error))
             raise
         if first is not None:
             raise first
@@ -179,8 +188,13 @@ class Batching(requests.Session):
             self.close()
 
     def _forget(self, why: str) -> None:
-        pending, self._pending = self._pending, {}
-        _fail_all(pending, ValueError(why))
+        _fail_all(self._taken(), ValueError(why))
+
+    def _taken(self) -> "dict[Call, _Asked]":
+        """What has been called so far, and is nobody else's to send."""
+        with self._lock:
+            pending, self._pending = self._pending, {}
+        return pending
 
     def _call_behind(self, response: object) -> Call:
         call = vars(response).get("_call") if isinstance(response, DeferredResponse) else None
@@ -213,34 +227,35 @@ class Batching(requests.Session):
         first: Exception | None = None
         alone: dict[Call, requests.Response] = {}
         posted = 0.0
-        chunks: Iterator[bytes] = iter(())
-        while True:
-            try:
-                effect = flow.send(told)
-            except StopIteration:
-                return first
-            told = None
-            if isinstance(effect, Post):
-                posted = perf_counter()
-                response = self._post(effect)
-                chunks = (chunk for chunk in response.iter_content(None) if chunk)
-                told = response.status_code, list(response.headers.items())
-            elif isinstance(effect, More):
-                told = next(chunks, b"")
-            elif isinstance(effect, Alone):
-                asked = pending[effect.call]
-                with self._calling(False):
-                    alone[effect.call] = super().send(asked.request, **asked.kwargs)
-                told = SubResponse(alone[effect.call].status_code, "", list(alone[effect.call].headers.items()), b"")
-            elif isinstance(effect, Pause):
-                sleep(effect.seconds)
-            elif isinstance(effect, Settled):
+        with ExitStack() as answer:
+            while True:
                 try:
-                    self._settle(pending[effect.call], effect.answer, alone.get(effect.call), perf_counter() - posted)
-                except Exception as error:
-                    # A hook that raises, say. The others are to have their answers all the same.
-                    fail(pending[effect.call].response, error)
-                    first = first or error
+                    effect = flow.send(told)
+                except StopIteration:
+                    return first
+                told = None
+                if isinstance(effect, Post):
+                    answer.close()
+                    posted = perf_counter()
+                    response = answer.enter_context(closing(self._post(effect)))
+                    chunks = (chunk for chunk in response.iter_content(_PIECE) if chunk)
+                    told = response.status_code, list(response.headers.items())
+                elif isinstance(effect, More):
+                    told = next(chunks, b"")
+                elif isinstance(effect, Alone):
+                    asked = pending[effect.call]
+                    with self._calling(False):
+                        alone[effect.call] = super().send(asked.request, **asked.kwargs)
+                    told = SubResponse(alone[effect.call].status_code, "", list(alone[effect.call].headers.items()), b"")
+                elif isinstance(effect, Pause):
+                    sleep(effect.seconds)
+                elif isinstance(effect, Settled):
+                    try:
+                        self._settle(pending[effect.call], effect.answer, alone.get(effect.call), perf_counter() - posted)
+                    except Exception as error:
+                        # A hook that raises, say. The others are to have their answers all the same.
+                        fail(pending[effect.call].response, error)
+                        first = first or error
 
     def _post(self, effect: Post) -> requests.Response:
         route = effect.route
@@ -257,7 +272,7 @@ class Batching(requests.Session):
         prepared.hooks["response"] = [hook for hook in prepared.hooks["response"] if hook not in self.hooks["response"]]
         self.before_request()
         with self._calling(False):
-            self.batch_response = super().send(
+            self.batch_response = response = super().send(
                 prepared,
                 stream=True,
                 allow_redirects=False,
@@ -266,11 +281,12 @@ class Batching(requests.Session):
                 proxies=dict(route.proxies),
                 timeout=_summed(route.timeout, effect.count),
             )
-        if not self.batch_response.ok:
+        if not response.ok:
             # Kept for whoever catches the error.
-            self.batch_response.content  # noqa: B018 - it is a property that reads
+            response.content  # noqa: B018 - it is a property that reads
         self.after_response()
-        return self.batch_response
+        # Another thread may have sent a batch by now, and its answer is not this one's.
+        return response
 
     def _settle(self, asked: "_Asked", answer: SubResponse | ClientError, alone: requests.Response | None, waited: float) -> None:
         if isinstance(answer, ClientError):

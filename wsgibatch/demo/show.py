@@ -35,7 +35,8 @@ class Page(NamedTuple):
 def page(plain: bool) -> Page:
     """Standard output: in colour on a terminal where rich is installed, as plain text elsewhere, or if *plain* says so."""
     width = min(max(shutil.get_terminal_size().columns, 72), 120)
-    if not plain and sys.stdout.isatty() and sys.stdout.encoding.lower() == "utf-8":
+    # Where standard output is closed there is none.
+    if not plain and sys.stdout is not None and sys.stdout.isatty() and sys.stdout.encoding.lower() == "utf-8":
         try:
             from rich.console import Console
             from rich.text import Text
@@ -45,6 +46,11 @@ def page(plain: bool) -> Page:
             console = Console()
             return Page(lambda line: console.print(Text.assemble(*line), soft_wrap=True), width, " ╸╺━")
     return Page(lambda line: print("".join(text for text, _ in line).rstrip(), flush=True), width, " ===")
+
+
+def printable(text: str) -> str:
+    """*text* with all escaped that would steer the terminal, or turn the direction of its writing, since a server may have sent it."""
+    return text if text.isprintable() else "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
 
 
 def told(exchange: Exchange, width: int, glyphs: str) -> list[Line]:

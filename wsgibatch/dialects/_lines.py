@@ -71,21 +71,28 @@ class LinesReader:
     def __init__(self, read_line: ReadLine, requests: Sequence[SubRequest]) -> None:
         self._read_line, self._requests = read_line, requests
         self._begun: list[bytes] = []
+        self._count = 0
         self.complete = False
         """Has the last line come? Otherwise what is missing was cut off."""
 
     def feed(self, data: bytes) -> Iterator[tuple[int, SubResponse]]:
         """The places of the requests that are answered by *data*, the next bytes, each with its answer.
 
-        :raises ValueError: for a line that answers none.
+        :raises ValueError: for a line that answers none, and for more lines than there can be.
         """
         first, *others = data.split(b"\n")
         self._begun.append(first)
         for following in others:
             line, self._begun = b"".join(self._begun), [following]
+            if self.complete:
+                raise ValueError("it goes on behind its last line")
             if _last.decode(line).complete:
                 self.complete = True
+            elif self._count == 2 * len(self._requests):
+                # One twice may be a slip. This may have no end.
+                raise ValueError(f"more than {self._count} answers to {len(self._requests)} requests")
             else:
+                self._count += 1
                 yield from self._read_line(line, self._requests)
 
 

@@ -295,12 +295,20 @@ _SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?\Z")
 
 
 def _named(found: list[_Part], requests: Sequence[SubRequest]) -> list[SubResponse | None] | None:
-    """The answers by the ids of their requests, where all of both have one; None where they do not."""
+    """The answers by the ids of their requests, where all of both have one; None where they do not.
+
+    :raises ValueError: where their order would tell another thing than the ids that there are.
+    """
     leaves = {part.name: part.answer for part in found if isinstance(part, _Leaf)}
     ids = ["" if request.group or request.id is None else str(request.id) for request in requests]
-    if "" in ids or len(leaves) < len(found) or not leaves.keys() <= set(ids):
-        return None
-    return [leaves.get(name) for name in ids]
+    if "" not in ids and len(leaves) == len(found) and leaves.keys() <= set(ids):
+        return [leaves.get(name) for name in ids]
+    known = set(filter(None, ids))
+    if not any(request.group for request in requests):
+        for part, name in zip(found, ids, strict=False):
+            if isinstance(part, _Leaf) and part.name != name and part.name in known:
+                raise ValueError(f"an answer to {part.name!r} where that to {name!r} should be")
+    return None
 
 
 def _matched(found: list[_Part], requests: Sequence[SubRequest]) -> Iterator[SubResponse | None]:
