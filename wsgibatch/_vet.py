@@ -102,7 +102,7 @@ class Vetter:
             if plain is not None:
                 item.path, item.query = plain.groups("")
                 return None
-        located = self._targets.locate(item.target, head)
+        located = self._targets.locate(item.target, head, item.method)
         if isinstance(located, Fault):
             return located
         item.target, item.path, item.query = located

@@ -255,6 +255,22 @@ def test_a_url_is_relative_to_the_host(url: str, path: str, query: str) -> None:
     assert (told["method"], told["path"], told["query"]) == ("GET", path, query)
 
 
+def test_what_is_asked_for_at_a_path_that_batches_are_posted_to_reaches_the_app() -> None:
+    friends = {"method": "GET", "name": "get-friends", "relative_url": "people", "omit_response_on_success": False}
+    urls = ["?ids={result=get-friends:$.data.*.id}", "?x=1", "", "v26.0/?ids=1", "v26.0"]
+
+    items = batch(friends, *({"method": "GET", "relative_url": url} for url in urls), settings={"path": ("/batch", "/v26.0", "/"), "strip_prefix": "/v26.0"})
+
+    told = [shown(item) for item in items[1:]]
+    assert [(one["path"], one["query"]) for one in told] == [("/", "ids=1%2C2"), ("/", "x=1"), ("/", ""), ("/", "ids=1"), ("/", "")]
+
+
+def test_an_item_that_is_posted_to_a_batch_path_is_a_400() -> None:
+    [item] = batch({"method": "POST", "relative_url": "?x=1", "body": "batch=[]"}, settings={"path": ("/batch", "/")})
+
+    assert why(item) == (400, "nested-batch")
+
+
 def test_the_version_is_taken_off_a_url_without_a_slash_too() -> None:
     items = batch({"method": "GET", "relative_url": "v26.0/me"}, {"method": "GET", "relative_url": "me"}, settings={"strip_prefix": "/v26.0"})
 

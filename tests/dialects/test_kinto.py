@@ -123,7 +123,8 @@ def test_what_is_not_kintos_grammar_is_refused_with_the_place(batch: object, poi
 
 @pytest.mark.parametrize("method", ["get", "OPTIONS", "TRACE", "NONE", "G T"])
 def test_what_is_wrong_with_a_method_or_a_path_is_the_matter_of_its_item(method: str) -> None:
-    found = answers(show, {"path": "/a", "method": method}, {"path": "//elsewhere"}, {"path": "/v1/batch/"}, {"path": "/b"}, methods=["GET"])
+    requests = {"path": "/a", "method": method}, {"path": "//elsewhere"}, {"path": "/v1/batch/", "method": "POST"}, {"path": "/b"}
+    found = answers(show, *requests, methods=["GET", "POST"])
 
     assert [answer["status"] for answer in found] == [400 if method == "G T" else 405, 400, 400, 200]
 
@@ -464,7 +465,7 @@ def test_a_batch_of_too_many_requests_is_told_how_many_it_may_hold() -> None:
         ({"path": "//a"}, 400, 107, "bad-url"),
         ({"path": "/a", "method": "COPY"}, 405, 115, "method-not-allowed"),
         ({"path": "/secret"}, 403, 121, "path-not-allowed"),
-        ({"path": "/v1/batch"}, 400, 107, "nested-batch"),
+        ({"path": "/v1/batch", "method": "POST"}, 400, 107, "nested-batch"),
         ({"path": "/raise"}, 500, 999, "app-failed"),
     ],
 )
