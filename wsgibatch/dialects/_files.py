@@ -100,7 +100,8 @@ class Files:
 def _by_field(named: Names) -> Iterable[tuple[str, str]]:
     if isinstance(named, dict):
         return named.items()
-    names = [name.strip() for name in named.split(",")] if isinstance(named, str) else named
+    # Some end with a comma.
+    names = filter(None, map(str.strip, named.split(","))) if isinstance(named, str) else named
     return [(name, name) for name in dict.fromkeys(names)]
 
 

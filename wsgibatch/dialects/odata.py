@@ -26,6 +26,7 @@ from ._envelope import (
     body_in,
     body_of,
     content_type_of,
+    field_in,
     fields_of,
     is_envelope,
     kind_of,
@@ -120,7 +121,8 @@ class OdataDialect(GraphDialect):
     def _item(self, index: int, request: _Request, names: Names, root: str) -> SubRequest:
         method, url = upper_case(request.method), without_spaces(request.url)
         headers = request.headers
-        fields = [_field(line, index) for line in headers] if isinstance(headers, list) else fields_of(headers)
+        # A client for Angular lists them.
+        fields = [field_in(line, f"{PLACE}/{index}/headers") for line in headers] if isinstance(headers, list) else fields_of(headers)
         body = body_of(index, method, request.body, fields)
         item = SubRequest(index, method, resolved(url, root), fields, body, request.id, group=request.group or "")
         wanted = request.depends_on or request.also_depends_on or request.condition is not None
@@ -153,14 +155,6 @@ class OdataEncoder(Splicer):
 
 def _base64url_of(body: bytes) -> str:
     return base64.urlsafe_b64encode(body).decode("ascii")
-
-
-def _field(line: str, index: int) -> tuple[str, str]:
-    """A header that is written as in HTTP, as a client for Angular does it."""
-    name, colon, value = line.partition(":")
-    if not colon:
-        raise BadBatch("A header in a list is written 'Name: value'.", f"{PLACE}/{index}/headers")
-    return name, value.strip(" \t")
 
 
 def _version(head: Head) -> tuple[str, str]:
