@@ -87,12 +87,20 @@ def uploaded(word: str, items: list[Item], *files: Sent, **changes: Any) -> list
 
 def refused(word: str, items: list[Item], *files: Sent, **changes: Any) -> tuple[int, str | None]:
     """The status with which a batch is refused, and the pointer to what is wrong."""
-    answer = posted(word, batch_part(word, *items), *files, **changes)
+    return fault_of(word, posted(word, batch_part(word, *items), *files, **changes))
+
+
+def fault_of(word: str, answer: Answer) -> tuple[int, str | None]:
+    """The status of a refusal, and the pointer to what is wrong."""
     assert answer.status != 200, answer
     document = answer.json()
     if word == "kinto":
         return answer.status, "/" + document["details"][0]["name"].replace(".", "/") if document["details"][0]["name"] else None
     return answer.status, document["error"].get("target") if "error" in document else document.get("pointer")
+
+
+def refuses_to_run(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    raise AssertionError(f"{environ['PATH_INFO']} has been run")
 
 
 def form_of(told: Item) -> tuple[dict[str, str], list[tuple[str, str, str, bytes]]]:
@@ -315,12 +323,33 @@ def test_a_reference_in_the_body_beside_files_refuses_the_batch() -> None:
     assert refused("odata", items, file("cat")) == (400, "/requests/1/body")
 
 
-def test_files_are_unknown_to_kinto_in_a_batch_without_them_and_in_its_defaults() -> None:
-    plain = send(BatchMiddleware(show, dialect="kinto"), environ_of(json.dumps(of_kinto([photo()])).encode()))
+@every_dialect
+@pytest.mark.parametrize("auto", [True, False])
+@pytest.mark.parametrize("named", ["cat", ["cat"], {"photo": "cat"}])
+def test_files_that_are_named_in_a_batch_that_is_no_form_refuse_it(word: str, auto: bool, named: object) -> None:
+    dialect, made, place, _ = DIALECTS[word]
+    body = json.dumps(made([{"method": "GET", "url": "/a"}, photo(attached_files=named)])).encode()
+    headers = {"HTTP_ODATA_VERSION": "4.01"} if word == "odata" else {}
+
+    answer = send(BatchMiddleware(refuses_to_run, dialect="auto" if auto else dialect), environ_of(body, **headers))
+
+    assert (answer.status, fault_of(word, answer)[1]) == (400, f"{place}/1/attached_files")
+    assert b"multipart/form-data" in answer.body
+
+
+@every_dialect
+@pytest.mark.parametrize("named", [None, "", [], {}])
+def test_a_batch_that_is_no_form_may_name_no_file(word: str, named: object) -> None:
+    dialect, made, *_ = DIALECTS[word]
+    body = json.dumps(made([photo(attached_files=named)])).encode()
+
+    assert send(BatchMiddleware(show, dialect=dialect), environ_of(body)).status == 200
+
+
+def test_files_are_unknown_to_kinto_in_its_defaults() -> None:
     shared = {"requests": [{"path": "/a"}], "defaults": {"method": "POST", "attached_files": "cat"}}
     other = {"requests": [{"path": "/a", "attached_files": "cat", "attached": "cat"}]}
 
-    assert plain.status == 400
     for batch in (shared, other):
         assert posted("kinto", ('name="batch"', json.dumps(batch).encode()), file("cat")).status == 400
 

@@ -34,6 +34,7 @@ from ._envelope import (
     without_spaces,
     written_of,
 )
+from ._files import FileNames
 from ._json import JSON, Splicer, encode, headers_of, read_json, upper_case
 from ._lines import as_asked
 from ._odata import SYSTEM, continue_on_error, resolved, service_root
@@ -45,6 +46,7 @@ class _Request(Request, gc=False):
     headers: dict[str, str | list[str]] | list[str] | None = None
     group: str | None = field(default=None, name="atomicityGroup")
     condition: str | None = field(default=None, name="if")
+    attached_files: FileNames | None = None
 
 
 class _Requests(Struct):
@@ -86,7 +88,7 @@ class OdataDialect(GraphDialect):
         preference = continue_on_error(head)
         stops = preference is not None and not preference[1]
         linked = stops or any(item.after or item.group or item.late is not None for item in items)
-        return self.with_files(Batch(items, PLACE, linked, "stop" if stops else "continue"), head, body, settings)
+        return self.with_files(Batch(items, PLACE, linked, "stop" if stops else "continue"), requests, head, settings)
 
     def encoder(self, head: Head, batch: Batch, settings: Settings) -> Encoder:
         return as_asked(head, OdataEncoder(head), settings.durations)
