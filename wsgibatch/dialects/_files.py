@@ -8,7 +8,7 @@ one that no item names, refuse the batch.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol, TypeVar
+from typing import Protocol, Self, TypeVar
 
 from .._body import FORM_DATA, MAX_FORM, MAX_PARTS, Part, joined
 from ..errors import BadBatch, TooLarge
@@ -37,6 +37,11 @@ class FilesDialect(JSONDialect):
 
     loose_types = frozenset({FORM_DATA})
 
+    def choose(self, head: Head, body: bytes, settings: Settings) -> Self:
+        if head.parts is not None and not body:
+            raise BadBatch("Send the batch as the part 'batch' of the form: there is none, or nothing is in it.")
+        return super().choose(head, body, settings)
+
     def with_files(self, batch: B, requests: Sequence[Naming], head: Head, settings: Settings) -> B:
         """*batch*, which lists *requests*, with the files that came beside it.
 
@@ -61,7 +66,7 @@ class Files:
         for part in head.parts or ():
             if part.filename is not None:
                 self._files.setdefault(part.name, []).append(part)
-        self._untaken = set(self._files)
+        self._untaken = dict.fromkeys(self._files)
 
     def take(self, named: FileNames, pointer: str) -> list[tuple[bytes, Part]]:
         """The files that are *named*, each with the head of the part that it is sent in.
@@ -77,7 +82,7 @@ class Files:
             files = self._files.get(name)
             if files is None:
                 raise BadBatch("No file that came with the batch has this name.", pointer)
-            self._untaken.discard(name)
+            self._untaken.pop(name, None)
             for file in files:
                 taken.append((head_of(field, file), file))
                 # A name may be longer than the file.
@@ -93,8 +98,8 @@ class Files:
 
         :raises BadBatch: when one has not.
         """
-        if self._untaken:
-            raise BadBatch("A file came with the batch that no request names in its 'attached_files'.")
+        for name in self._untaken:
+            raise BadBatch(f"No request names the file '{name}' in its 'attached_files'.")
 
 
 def _by_field(named: FileNames) -> Iterable[tuple[str, str]]:
