@@ -506,7 +506,8 @@ class Store:
         if path == "/raise":
             raise ValueError("a secret")
         status, _, kind = path[1:].partition("/")
-        headers = [("Content-Type", f"application/{kind or 'json'}"), ("Retry-After", "5"), ("Backoff", "30"), ("X-Other", "1")]
+        types = {"": "application/json", "zip": "application/zip", "text": "text/plain"}
+        headers = [("Content-Type", types.get(kind, types[""])), ("Retry-After", "5"), ("Backoff", "30"), ("X-Other", "1")]
         start_response(f"{status} Told", headers)
         return [json.dumps({"told": path}).encode()]
 
@@ -563,12 +564,14 @@ def test_when_to_try_again_is_told_with_it(store: Store) -> None:
     assert (answer.header("Retry-After"), answer.header("Backoff"), answer.header("X-Other")) == ("5", "30", None)
 
 
-@pytest.mark.parametrize(("path", "status"), [("/500/xml", 500), ("/599/xml", 599)])
-def test_an_error_that_is_no_json_is_told_in_kintos_form(store: Store, path: str, status: int) -> None:
-    answer = sent(store, *paths("/201", path), atomic=store.atomic)
+@pytest.mark.parametrize(("path", "status", "text"), [("/500/text", 500, '{"told": "/500/text"}'), ("/599/zip", 599, "Told")])
+def test_an_error_that_is_no_json_is_told_in_kintos_form_with_the_request_that_failed(store: Store, path: str, status: int, text: str) -> None:
+    answer = sent(store, *paths("/201", "/200", path, "/500"), atomic=store.atomic)
 
-    assert (answer.status, answer.json()["code"]) == (status, status)
-    assert answer.json()["message"] == "Nothing is left of this batch, since one of its requests failed."
+    told = answer.json()
+    assert (answer.status, told["code"]) == (status, status)
+    assert told["message"] == f"Nothing is left of this batch, since requests.2, POST {path}, failed."
+    assert told["details"] == [{"location": "body", "name": "requests.2", "description": text}]
 
 
 @pytest.mark.parametrize(("path", "code"), [("/raise", "app-failed"), ("/200/uncommitted", "group-commit-failed")])

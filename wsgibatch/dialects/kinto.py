@@ -26,7 +26,7 @@ from ..protocols import Encoder, Shape
 from ..settings import Settings
 from ._envelope import Answered, AnsweredLine, body_in, capitalised, content_type_of, kind_of, response_of, without_spaces
 from ._files import FileNames, FilesDialect
-from ._json import JSON, Splicer, as_object, base64_of, encode, headers_of, is_json, read_json
+from ._json import JSON, Splicer, as_object, base64_of, encode, headers_of, is_json, read_json, text_of
 from ._lines import as_asked, at
 
 _PLACE = "/requests"
@@ -154,8 +154,12 @@ class KintoEncoder(Splicer):
         self.settled = not whole
 
     def units(self, done: list[Done]) -> bytes:
-        failed = next((answer for _, answers in done for answer in answers if answer.status >= _FAILS_FROM), None) if self._whole else None
-        return super().units(done) if failed is None else self._instead(failed)
+        if self._whole:
+            for unit, answers in done:
+                for request, answer in zip(unit, answers, strict=True):
+                    if answer.status >= _FAILS_FROM:
+                        return self._instead(request, answer)
+        return super().units(done)
 
     def answers(self, done: list[Done]) -> list[_Answer]:
         told: list[_Answer] = []
@@ -172,15 +176,17 @@ class KintoEncoder(Splicer):
                 told.append(_Answer(answer.status, unquote(request.target.partition("?")[0]), headers, body))
         return told
 
-    def _instead(self, failed: SubResponse) -> bytes:
-        """What *failed* says, as the answer to the batch."""
+    def _instead(self, request: SubRequest, failed: SubResponse) -> bytes:
+        """What *failed*, the answer to *request*, says, as the answer to the batch."""
         self.status = failed.status
         # A client that is to try again later may send the whole batch again, now that nothing is left of it.
         self._hint(_headers_of(failed), (*_HINTS, "Retry-After"))
         self._lead, self._end = b"", b""
         if failed.kind == "json" and is_json(failed.body):
             return failed.body
-        return _error(failed.status, "Nothing is left of this batch, since one of its requests failed.")
+        named = f"requests.{request.index}"
+        message = f"Nothing is left of this batch, since {named}, {request.method} {request.target}, failed."
+        return _error(failed.status, message, {"location": "body", "name": named, "description": text_of(failed) or failed.reason})
 
     def _hint(self, headers: dict[str, Any], names: Sequence[str]) -> None:
         """Have the answer to the batch tell what *headers* of an item tell all clients, where none did so before."""
