@@ -452,10 +452,31 @@ def test_the_queries_of_a_batch_go_through_a_limited_number_of_bytes() -> None:
     made = Maker({"a": "x" * 500_000, "b": 1})
 
     def asked(count: int) -> Item:
-        return late(made, Late(body=tuple(found(f"$[{' ' * number}'b']") for number in range(count))))
+        return late(made, Late(body=tuple(found(f"$..[{' ' * number}'b']") for number in range(count))))
 
-    assert shown(asked(8))["body"] == "1" * 8
-    assert why(asked(9)) == (413, "too-large")
+    assert shown(asked(2))["body"] == "1" * 2
+    assert why(asked(3)) == (413, "too-large")
+    assert problem(asked(3))["limit"] == 4 << 20
+    assert problem(asked(3))["detail"].startswith("All queries of one batch may go through 4194304 bytes")
+
+
+def test_what_different_queries_find_is_counted_each_time() -> None:
+    ways = [Late(body=(found(f"$[{' ' * number}'a']"),)) for number in range(4)]
+    items = [request(index, "/late", (Edge(0),), method="POST", late=way) for index, way in enumerate(ways, 1)]
+
+    _, *answers = run(Maker({"a": "x" * 900_000}), [request(0, "/make", method="POST"), *items])
+
+    assert [item["status_code"] for item in answers] == [200, 200, 200, 413]
+
+
+@every_executor_here
+def test_an_answer_is_read_once_for_all_queries_that_lead_to_one_place_in_it(executor: Any) -> None:
+    made = Maker({"data": [{"id": number, "name": "x" * 20_000} for number in range(49)]})
+    items = [request(index + 1, f"/{index}", (Edge(0),), late=Late(target=("/", found(f"$.data[{index}].id")))) for index in range(49)]
+
+    _, *answers = run(made, [request(0, "/make", method="POST"), *items], executor=executor, workers=8)
+
+    assert [shown(item)["PATH_INFO"] for item in answers] == [f"/{number}" for number in range(49)]
 
 
 def test_a_query_that_is_asked_often_goes_through_an_answer_once() -> None:

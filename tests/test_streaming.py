@@ -113,7 +113,7 @@ def alike(body: bytes) -> bytes:
     return re.sub(rb"Batch-Duration: [0-9.]+|[0-9a-f]{32}", b"", body)
 
 
-TARGETS = ["/a?b=c", "/bin", "/text", "/missing", "/empty", "/raise", "/batch", *(f"/{number}" for number in range(20))]
+TARGETS = ["/a?b=c", "/bin", "/text", "/missing", "/empty", "/raise", "//batch", *(f"/{number}" for number in range(20))]
 
 
 @every_dialect

@@ -18,10 +18,10 @@ def head_at(mount: str = "", host: str = "shop.example", scheme: str = "http") -
     return Head(path=mount + "/batch", mount=mount, host=host, scheme=scheme, media_type="application/json", parameters={})
 
 
-def led(url: str, head: Head | None = None, **settings: Any) -> tuple[str, str] | str:
+def led(url: str, head: Head | None = None, method: str = "GET", **settings: Any) -> tuple[str, str] | str:
     """Where *url* leads: PATH_INFO and QUERY_STRING, or the code of its refusal."""
     configured = Settings(**settings)
-    item = SubRequest(0, "GET", url, [])
+    item = SubRequest(0, method, url, [])
     Vetter(configured, BatchPaths(configured.path))(Batch([item]), head or head_at(), DjangoDialect(), 1 << 20)
     if item.refusal is None:
         return item.path, item.query
@@ -209,20 +209,28 @@ def test_another_host_is_never_reached(host: str, url: str) -> None:
         "http://shop.example/x/../batch",
     ],
 )
-def test_no_spelling_of_a_batch_path_is_an_item(url: str) -> None:
-    assert led(url) == "nested-batch"
+def test_no_spelling_of_a_batch_path_is_posted_to_by_an_item(url: str) -> None:
+    assert led(url, method="POST") == "nested-batch"
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"])
+@pytest.mark.parametrize(
+    ("url", "path", "query"), [("/batch", "/batch", ""), ("/%62atch/?a=b", "/batch/", "a=b"), ("/v1/api", "/v1/api", ""), ("/?x", "/", "x")]
+)
+def test_what_is_not_posted_is_no_batch_wherever_it_leads(method: str, url: str, path: str, query: str) -> None:
+    assert led(url, method=method, path=["/batch", "/v1/api", "/"]) == (path, query)
 
 
 @pytest.mark.parametrize(
     "url", ["/api/batch", "/api/%62atch", "/api/x/../batch", "/api/../api/batch", "/api/..%2fapi%2fbatch", "batch", "http://shop.example/api/batch"]
 )
-def test_no_spelling_of_a_mounted_batch_path_is_an_item(url: str) -> None:
-    assert led(url, head_at("/api")) == "nested-batch"
+def test_no_spelling_of_a_mounted_batch_path_is_posted_to_by_an_item(url: str) -> None:
+    assert led(url, head_at("/api"), "POST") == "nested-batch"
 
 
 @pytest.mark.parametrize("url", ["/v1/$batch", "/V1/%24BATCH", "/v1/%24batch/", "/other"])
 def test_each_of_several_batch_paths_is_near(url: str) -> None:
-    assert led(url, path=["/v1/$batch", "/other"]) == "nested-batch"
+    assert led(url, method="POST", path=["/v1/$batch", "/other"]) == "nested-batch"
 
 
 @pytest.mark.parametrize(
@@ -239,7 +247,7 @@ def test_each_of_several_batch_paths_is_near(url: str) -> None:
     ],
 )
 def test_a_query_condition_is_recognised_in_any_spelling(url: str, expected: object) -> None:
-    assert led(url, path="*?comp=batch") == expected
+    assert led(url, method="POST", path="*?comp=batch") == expected
 
 
 @pytest.mark.parametrize(
@@ -364,7 +372,7 @@ def test_prefixes_are_taken_off_and_put_on(settings: dict[str, str], url: str, p
 
 @pytest.mark.parametrize("url", ["/v1/batch", "/v1/%62atch"])
 def test_a_batch_path_behind_a_prefix_that_is_taken_off_is_no_item(url: str) -> None:
-    assert led(url, strip_prefix="/v1") == "nested-batch"
+    assert led(url, method="POST", strip_prefix="/v1") == "nested-batch"
 
 
 def test_a_double_slash_behind_a_prefix_that_is_taken_off_names_no_host() -> None:
@@ -379,12 +387,12 @@ def test_the_quick_way_and_the_careful_way_lead_to_the_same_place(url: str) -> N
     plain = targets.admit(url)
 
     if plain is not None:
-        assert targets.locate(url, head_at()) == (url, *plain.groups(""))
+        assert targets.locate(url, head_at(), "POST") == (url, *plain.groups(""))
 
 
 @given(st.text(max_size=30) | st.text("/batch.%2eE5c;?#\\ :@xX", max_size=24).map("/".__add__))
 def test_any_text_leads_to_a_path_or_to_a_fault(url: str) -> None:
-    located = led(url)
+    located = led(url, method="POST")
 
     if isinstance(located, tuple):
         path, query = located
@@ -402,7 +410,7 @@ def test_what_is_resolved_stays_as_it_is(path: str) -> None:
 
 @pytest.mark.parametrize("piece", ["/", "/..", "%2e", "%252f", "%25", ";", "\\", ",", "-", "/a/../", "+", "%ff"])
 def test_a_url_of_one_piece_over_and_over_is_decided(piece: str) -> None:
-    located = Targets(Settings(deny_paths=("/admin",)), BatchPaths(("/batch",))).locate("/a" + piece * (200_000 // len(piece)), head_at())
+    located = Targets(Settings(deny_paths=("/admin",)), BatchPaths(("/batch",))).locate("/a" + piece * (200_000 // len(piece)), head_at(), "GET")
 
     assert isinstance(located, tuple | Fault)
 

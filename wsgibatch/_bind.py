@@ -7,6 +7,7 @@ fills, and nothing grows past the limits of a batch.
 
 from collections.abc import Iterator
 from decimal import Decimal
+from threading import Lock
 from urllib.parse import quote, quote_plus, urljoin
 
 import msgspec
@@ -23,9 +24,15 @@ _container = msgspec.json.Decoder(dict[str, Raw] | list[Raw])
 _scalar = msgspec.json.Decoder(str | int | float | bool | None)
 
 _SEARCHED = 4 << 20
-"""Bytes that the queries of one batch may go through, each step of each counted: seconds, where an answer is nothing but a list of digits."""
+"""Bytes that the queries of one batch may go through, each time counted: seconds, where an answer is nothing but a list of digits."""
 
 _TOO_LARGE = Fault(413, "too-large", "With what it refers to, this request is larger than a batch may carry.")
+_SEARCHED_ENOUGH = Fault(
+    413,
+    "too-large",
+    f"All queries of one batch may go through {_SEARCHED} bytes of answers, an answer counted each time: refer to less, or split the batch.",
+    (("limit", _SEARCHED),),
+)
 
 
 class _Missing(Exception):
@@ -33,7 +40,11 @@ class _Missing(Exception):
 
 
 class _Excess(Exception):
-    """What is referred to would make an item larger than it may be, or take too much to find."""
+    """What is referred to would make an item larger than it may be."""
+
+
+class _Exhausted(Exception):
+    """It would take too much to find what is referred to."""
 
 
 class Binder:
@@ -48,6 +59,9 @@ class Binder:
         self._read: dict[tuple[int, tuple[str, ...]], dict[str, Raw] | list[Raw]] = {}
         self._left = max_body
         self._paths: dict[tuple[int, bool], str] = {}
+        # One thread at a time searches, so that no answer is read twice.
+        self._searching = Lock()
+        self._documents: dict[int, object] = {}
         self._found: dict[tuple[int, str], str] = {}
         self._searched = 0
 
@@ -69,6 +83,8 @@ class Binder:
             return Fault(424, "reference-missing", str(missing))
         except _Excess:
             return _TOO_LARGE
+        except _Exhausted:
+            return _SEARCHED_ENOUGH
 
     def _bind_target(self, item: SubRequest, pieces: tuple[str | Reference, ...]) -> Fault | None:
         if not pieces:
@@ -189,24 +205,39 @@ class Binder:
     def _found_by(self, reference: Reference, most: int) -> str:
         """The single values that a query finds, joined with commas."""
         _, answer = self._answer(reference.index)
+        if answer.kind != "json":
+            raise _Missing("The answer that this request refers to is no JSON.")
         key = reference.index, reference.path[0]
-        text = self._found.get(key)
-        if text is None:
-            if answer.kind != "json":
-                raise _Missing("The answer that this request refers to is no JSON.")
-            self._searched += len(answer.body) * _jsonpath.steps(reference.path[0])
-            if self._searched > _SEARCHED:
-                raise _Excess
-            try:
-                values = [*map(_plain, _jsonpath.found(reference.path[0], answer.body))]
-            except ValueError:
-                values = []
-            if not values:
-                raise _Missing("What this request refers to is not in the answer.")
-            text = self._found[key] = ",".join(values)
+        with self._searching:
+            text = self._found.get(key)
+            if text is None:
+                text = self._found[key] = self._search(*key, answer.body)
         if len(text) > most:
             raise _Excess
         return text
+
+    def _search(self, index: int, query: str, body: bytes) -> str:
+        """What *query* finds in *body*, which the item *index* was answered."""
+        try:
+            if index not in self._documents:
+                self._count(len(body))
+                self._documents[index] = _jsonpath.parsed(body)
+            self._count(len(body) * _jsonpath.steps(query))
+            values = [*map(_plain, _jsonpath.found(query, self._documents[index]))]
+        except ValueError:
+            values = []
+        if not values:
+            raise _Missing("What this request refers to is not in the answer.")
+        text = ",".join(values)
+        # It is kept for others that ask for the same, and different queries may find the same.
+        self._count(len(text))
+        return text
+
+    def _count(self, size: int) -> None:
+        """Queries go through *size* bytes more."""
+        self._searched += size
+        if self._searched > _SEARCHED:
+            raise _Exhausted
 
     def _value(self, reference: Reference) -> Raw:
         """A value in the JSON body of an answer, as it is written there."""

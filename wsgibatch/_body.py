@@ -79,6 +79,7 @@ class Part(NamedTuple):
     filename: str | None
     """None for a parameter."""
     content_type: str
+    """As it came; empty where there is none."""
     spool: Spool
     start: int
     size: int

@@ -5,8 +5,9 @@ from collections.abc import Generator
 from contextlib import closing
 from hashlib import blake2b
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
-from multipart import MultipartError, MultipartSegment, PushMultipartParser
+from multipart import MultipartError, MultipartSegment, ParserLimitReached, PushMultipartParser
 
 from ._body import MAX_PARTS, Part, Spool
 from ._grammar import DIGITS
@@ -22,6 +23,11 @@ _PIECE = 64 << 10
 # What stands for no encoding at all; others have no place in forms (RFC 7578, section 4.7).
 _PLAIN = frozenset({"7bit", "8bit", "binary"})
 _STRAY = re.compile(r"[\r\n\0]")
+# In the head of a part: header fields, and characters of each. Three are in use (RFC 7578), and no file system has longer names.
+_MAX_FIELDS = 8
+_MAX_FIELD = 4224
+_PARAMETER = re.compile(r';[ \t]*+([A-Za-z0-9_*-]++)[ \t]*+=[ \t]*+("(?:[^\\"]|\\.)*+"|[^\s;"]++)')
+_EXTENDED = re.compile(r"(utf-8|iso-8859-1)'[A-Za-z0-9-]*'([!-~]*)\Z", re.IGNORECASE)
 
 
 def body_of(environ: dict[str, Any], limit: int) -> bytes:
@@ -39,19 +45,28 @@ def parts_of(environ: dict[str, Any], boundary: str, limit: int, spool: Spool) -
     """
     parts: list[Part] = []
     try:
-        with closing(_pieces(environ, limit, _PIECE)) as pieces, PushMultipartParser(boundary, max_segment_count=MAX_PARTS) as parser:
+        with (
+            closing(_pieces(environ, limit, _PIECE)) as pieces,
+            PushMultipartParser(boundary, max_header_size=_MAX_FIELD, max_header_count=_MAX_FIELDS) as parser,
+        ):
             for piece in pieces:
                 # What stands behind the last part is read all the same: it may have been cut off.
                 for event in () if parser.closed else parser.parse(piece):
                     if isinstance(event, MultipartSegment):
+                        if len(parts) == MAX_PARTS:
+                            raise BadBatch(f"The body has more than {MAX_PARTS} parts.")
                         segment, start, content = event, spool.size, blake2b()
                     elif event is None:
                         parts.append(_part(segment, spool, start, content.digest()))
                     else:
                         spool.write(event)
                         content.update(event)
+    except ParserLimitReached:
+        raise BadBatch(f"The head of a part has more than {_MAX_FIELDS} fields, or one of more than {_MAX_FIELD} bytes.") from None
     except MultipartError as error:
-        raise BadBatch(f"The body is no form in parts: {error}.") from None
+        # The reason may have been given an error of Python's.
+        reason = "the head of a part is not UTF-8" if isinstance(error.args[-1], UnicodeDecodeError) else error
+        raise BadBatch(f"The body is no form in parts: {reason}.") from None
     spool.flush()
     return tuple(parts)
 
@@ -61,8 +76,26 @@ def _part(segment: MultipartSegment, spool: Spool, start: int, digest: bytes) ->
         raise BadBatch("The body is no form in parts: a line break or a NUL stands in the head of a part.")
     if (segment.header("Content-Transfer-Encoding") or "binary").lower() not in _PLAIN:
         raise UnknownMediaType("Send the parts of a form without a transfer encoding.")
-    content_type = segment.header("Content-Type") or ("text/plain" if segment.filename is None else "application/octet-stream")
-    return Part(segment.name or "", segment.filename, content_type, spool, start, spool.size - start, digest)
+    content_type = segment.header("Content-Type") or ""
+    return Part(segment.name or "", _filename(segment), content_type, spool, start, spool.size - start, digest)
+
+
+def _filename(segment: MultipartSegment) -> str | None:
+    """The name of a file; None for a parameter.
+
+    Some clients write it a second time in RFC 8187's way, which they should not (RFC 7578, section 4.2), and mean that one.
+    """
+    given = {name.lower(): value for name, value in _PARAMETER.findall(segment.header("Content-Disposition") or "")}
+    extended = given.get("filename*")
+    if extended is None:
+        name: str | None = segment.filename
+        return name
+    try:
+        if found := _EXTENDED.match(extended.strip('"')):
+            return unquote_to_bytes(found[2]).decode(found[1])
+    except UnicodeDecodeError:
+        pass
+    raise BadBatch("The body is no form in parts: what stands in 'filename*' begins with UTF-8'', and is percent-encoded.")
 
 
 def skip(environ: dict[str, Any]) -> None:

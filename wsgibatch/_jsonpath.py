@@ -16,16 +16,18 @@ MAX_QUERY = 256
 """Characters of a query: as many as lead through any answer that a person has designed."""
 
 _document = msgspec.json.Decoder(dict[str, Any] | list[Any], float_hook=Decimal)
+# What leads to several places: '..', '*', a filter, a slice.
+_SEVERAL = re.compile(r"\.\.|[*?:]")
 # What leads on, and what is asked of each value on the way: a filter may say the same thing fifty times over.
-_STEPS = re.compile(r"[.\[?@!&|=<>(]")
+_STEPS = re.compile(r"[.\[*:?@!&|=<>(]")
 _FILTER = re.compile(r"\[\s*\?(?:(?!\.\.)[^][*:?]|\[[^][*:?]*+\])*+\]")
 _TEXT = re.compile(r"""'(?:[^'\\]|\\.)*+'|"(?:[^"\\]|\\.)*+\"""", re.DOTALL)
 
 
-def steps(query: str) -> int:
-    """How many steps *query* takes through an answer, with those that its filters take at each value.
+def check(query: str) -> None:
+    """Is *query* one that is taken?
 
-    :raises ValueError: for what is no query, or not one that is taken; the message is a sentence for the client.
+    :raises ValueError: when it is not; the message is a sentence for the client.
     """
     if len(query) > MAX_QUERY:
         raise ValueError(f"A JSONPath query has at most {MAX_QUERY} characters here.")
@@ -38,17 +40,36 @@ def steps(query: str) -> int:
     if "?" in _FILTER.sub("", bare):
         raise ValueError("In a filter of a JSONPath query each path leads to one place here, without '*', '..', ':' and filters of its own.")
     _compiled(query)
-    return max(1, len(_STEPS.findall(bare)))
 
 
-def found(query: str, body: bytes) -> Iterator[object]:
-    """What *query* finds in the JSON text *body*, in its order; numbers with a point are :class:`~decimal.Decimal`, so that no digit is lost.
+def steps(query: str) -> int:
+    """How many times *query*, which has been checked, goes through an answer: with each step behind the first that leads to several places, and with
+    all that its filters ask of each value. What leads to one place only is none.
+    """
+    bare = _TEXT.sub("''", query)
+    several = _SEVERAL.search(bare)
+    return len(_STEPS.findall(bare, several.start())) if several else 0
 
-    :raises ValueError: for what is no object and no list in JSON, or too deep to be searched.
+
+def parsed(body: bytes) -> object:
+    """The JSON text *body* for queries; numbers with a point are :class:`~decimal.Decimal`, so that no digit is lost.
+
+    :raises ValueError: for what is no object and no list in JSON, or nested too deep.
+    """
+    try:
+        return _document.decode(body)
+    except RecursionError:
+        raise ValueError("This cannot be searched.") from None
+
+
+def found(query: str, document: object) -> Iterator[object]:
+    """What *query*, which has been checked, finds in the parsed *document*, in its order.
+
+    :raises ValueError: for what is nested too deep to be searched.
     """
     _, fault, place = _environment()
     try:
-        places = [place(filter_context={}, obj=_document.decode(body), parent=None, path="", parts=(), root=[])]
+        places = [place(filter_context={}, obj=document, parent=None, path="", parts=(), root=[])]
         # Not by finditer(), which begins with a place of the library's own.
         for segment in _compiled(query).segments:
             places = segment.resolve(places)

@@ -62,8 +62,8 @@ class Targets:
         self.admit = re.compile(r"(?!)()()" if careful else paths.lookahead() + simple).match
         """Matches a url that needs no thought, below an empty mount point; its groups are PATH_INFO and QUERY_STRING."""
 
-    def locate(self, url: str, head: Head) -> tuple[str, str, str] | Fault:
-        """*url* as a request line would have it, its PATH_INFO and QUERY_STRING, or why it is refused."""
+    def locate(self, url: str, head: Head, method: str) -> tuple[str, str, str] | Fault:
+        """*url* as a request line would have it, its PATH_INFO and QUERY_STRING, or why *method* is refused there."""
         target = to_path(url, head)
         if isinstance(target, Fault):
             return target
@@ -76,7 +76,7 @@ class Targets:
         if _BAD_ESCAPE.search(full):
             return Fault(400, "bad-url", "A percent sign in a path must begin an escape of two hexadecimal digits other than %00.")
         path = decoded(full.removeprefix(head.mount))
-        return self._refused(path, query, head) or (target, path, query)
+        return self._refused(path, query, head, method) or (target, path, query)
 
     def _prefixed(self, target: str) -> str:
         if self._strip and is_below(target.partition("?")[0], self._strip):
@@ -86,7 +86,7 @@ class Targets:
             target = self._add + target
         return target
 
-    def _refused(self, path: str, query: str, head: Head) -> Fault | None:
+    def _refused(self, path: str, query: str, head: Head, method: str) -> Fault | None:
         # An app may or may not follow dot segments, and may follow them out of its mount point and back.
         mount = resolve(head.mount)
         out_and_back = resolve(mount + path)
@@ -94,7 +94,8 @@ class Targets:
             out_and_back = out_and_back[len(mount) :]
         readings = {resolve(path, follow=False), resolve(path), out_and_back}
         plainest = [folded(reading) for reading in readings]
-        if any(self._paths.near(reading, query) for reading in plainest):
+        # Only what is posted is a batch. Headers that call it otherwise do not reach the app.
+        if method == "POST" and any(self._paths.near(reading, query) for reading in plainest):
             return Fault(400, "nested-batch", "A batch cannot hold a batch: send the items of the inner one in the outer one.")
         if not (self._allow or self._deny):
             return None

@@ -33,7 +33,8 @@ def vet_head(head: Head, recogniser: Recogniser) -> None:
         raise NestedBatch("A batch cannot hold a batch: send the items of the inner one in the outer one.")
     if head.media_type not in recogniser.media_types and head.media_type not in recogniser.loose_types:
         wanted = " or ".join(sorted(recogniser.media_types))
-        raise UnknownMediaType(f"Send the batch with Content-Type {wanted}.")
+        files = "; with files, where a dialect that takes some is configured by name" if head.media_type == FORM_DATA else ""
+        raise UnknownMediaType(f"Send the batch with Content-Type {wanted}{files}.")
     if head.parameters.get("charset", "utf-8").lower() not in ("utf-8", "utf8", "us-ascii"):
         raise UnknownMediaType("Send the batch in UTF-8.")
     if head.content_encoding.strip().lower() not in ("", "identity"):
@@ -102,7 +103,7 @@ class Vetter:
             if plain is not None:
                 item.path, item.query = plain.groups("")
                 return None
-        located = self._targets.locate(item.target, head)
+        located = self._targets.locate(item.target, head, item.method)
         if isinstance(located, Fault):
             return located
         item.target, item.path, item.query = located

@@ -98,7 +98,9 @@ class Settings(Struct, kw_only=True, frozen=True):
         Any,
         _about("What makes atomic groups all or nothing: `package.module:name`, or a callable. `stop` only stops a group at a failure.", "none"),
     ] = None
-    max_requests: Annotated[Count | None, _about("Items in a batch.", "the dialect's: 20")] = None
+    max_requests: Annotated[
+        Count | None, _about("Items in a batch; `kinto` has 25 by default, `facebook` 50, `odata` and `multipart` 100.", "the dialect's: 20")
+    ] = None
     max_body: Annotated[Bytes | None, _about("Bytes of a batch, with its files.", "the dialect's: 1 MiB; 10 MiB with files")] = None
     max_item_body: Annotated[Bytes | None, _about("Bytes of one item's body.", "what `max_body` leaves")] = None
     # The whole answer is held in memory until it is sent; 10 MiB is what cloud gateways let a single answer have.

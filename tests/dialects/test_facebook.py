@@ -182,6 +182,9 @@ def test_a_form_has_a_limited_number_of_fields() -> None:
         ([{**GET, "body": {}}], "/batch/0/body"),
         ([{**GET, "headers": {"A": "b"}}], "/batch/0/headers"),
         ([{**GET, "headers": [{"name": "A"}]}], "/batch/0/headers/0"),
+        ([{**GET, "headers": ["A: b", "A=b"]}], "/batch/0/headers/1"),
+        ([{**GET, "headers": [["A", "b"]]}], "/batch/0/headers/0"),
+        ([{**GET, "headers": "A: b"}], "/batch/0/headers"),
         ([{**GET, "omit_response_on_success": "x"}], "/batch/0/omit_response_on_success"),
     ],
 )
@@ -247,12 +250,30 @@ def test_a_list_in_json_is_recognised_by_its_relative_urls() -> None:
         ("?ids=1,2", "/", "ids=1,2"),
         ("http://shop.example/a", "/a", ""),
         ("me?fields=a:b{c}", "/me", "fields=a:b{c}"),
+        ("Zoë's/a b?q=é x&r=%C3%A9+☃", "/Zo\xc3\xab's/a b", "q=%C3%A9%20x&r=%C3%A9+%E2%98%83"),
     ],
 )
 def test_a_url_is_relative_to_the_host(url: str, path: str, query: str) -> None:
     told = shown(batch({"method": "get", "relative_url": url})[0])
 
     assert (told["method"], told["path"], told["query"]) == ("GET", path, query)
+
+
+def test_what_is_asked_for_at_a_path_that_batches_are_posted_to_reaches_the_app() -> None:
+    friends = {"method": "GET", "name": "get-friends", "relative_url": "people", "omit_response_on_success": False}
+    urls = ["?ids={result=get-friends:$.data.*.id}", "?x=1", "", "v26.0/?ids=1", "v26.0"]
+
+    settings = {"path": ("/batch", "/v26.0", "/"), "strip_prefix": "/v26.0"}
+    items = batch(friends, *({"method": "GET", "relative_url": url} for url in urls), settings=settings)
+
+    told = [shown(item) for item in items[1:]]
+    assert [(one["path"], one["query"]) for one in told] == [("/", "ids=1%2C2"), ("/", "x=1"), ("/", ""), ("/", "ids=1"), ("/", "")]
+
+
+def test_an_item_that_is_posted_to_a_batch_path_is_a_400() -> None:
+    [item] = batch({"method": "POST", "relative_url": "?x=1", "body": "batch=[]"}, settings={"path": ("/batch", "/")})
+
+    assert why(item) == (400, "nested-batch")
 
 
 def test_the_version_is_taken_off_a_url_without_a_slash_too() -> None:
@@ -268,7 +289,7 @@ def test_a_url_is_below_the_path_where_the_app_is_mounted() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["//evil.example/", "/\\evil.example", "\\\\evil.example", "http://evil.example/", "javascript:alert(1)", "a b", "a#b", "ü"]
+    "url", ["//evil.example/", "/\\evil.example", "\\\\evil.example", "http://evil.example/", "javascript:alert(1)", "a\tb", "a#b", "a\x7f"]
 )
 def test_a_url_that_leads_elsewhere_is_that_items_400(url: str) -> None:
     first, second = batch({"method": "GET", "relative_url": url}, GET)
@@ -287,12 +308,32 @@ def test_a_body_is_a_form_unless_its_headers_say_otherwise() -> None:
     assert (shown(text)["type"], shown(text)["body"].encode("latin-1").decode()) == ("text/plain", "grüße {result=no:$.reference}")
 
 
-def test_headers_are_a_list_of_names_and_values() -> None:
-    headers = [{"name": "X-One", "value": "1"}, {"name": "If-None-Match", "value": '"a"'}]
-
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [{"name": "X-One", "value": "1:2"}, {"name": "If-None-Match", "value": '"a"'}],
+        ["X-One: 1:2", 'If-None-Match:"a"'],
+        [{"name": "X-One", "value": "1:2"}, 'If-None-Match: "a"'],
+    ],
+)
+def test_headers_are_a_list_of_names_and_values_or_of_lines(headers: list[object]) -> None:
     told = shown(batch({**GET, "headers": headers})[0])
 
-    assert (told["headers"]["HTTP_X_ONE"], told["headers"]["HTTP_IF_NONE_MATCH"]) == ("1", '"a"')
+    assert (told["headers"]["HTTP_X_ONE"], told["headers"]["HTTP_IF_NONE_MATCH"]) == ("1:2", '"a"')
+
+
+def test_the_headers_of_the_php_library_are_taken() -> None:
+    told = shown(batch({**GET, "headers": ["User-Agent: fb-php-5.7.0", "Accept-Encoding: *"]})[0])
+
+    assert told["headers"]["HTTP_USER_AGENT"] == "fb-php-5.7.0"
+
+
+def test_what_surrounds_a_reference_is_percent_encoded_and_the_query_that_finds_it_is_not() -> None:
+    found = {"method": "GET", "relative_url": "é x?a={result=p:$.data[?@.name == 'Zoë & Bob'].id}&b=ü"}
+
+    [_, told] = batch({"method": "GET", "relative_url": "people", "name": "p"}, found)
+
+    assert (shown(told)["path"], shown(told)["query"]) == ("/\xc3\xa9 x", "a=1&b=%C3%BC")
 
 
 @pytest.mark.parametrize(
@@ -616,7 +657,7 @@ def test_files_reach_the_app_with_the_fields_of_the_request_as_a_form_in_parts()
     cat = file("cat", "zoë.png", IMAGE)
 
     with_both, with_file, without = uploaded(
-        cat, file("dog", "dog.txt", b"--x\r\n", "text/plain"), requests=[photo(body="a=b+c%26&d=&e", attached_files="cat, dog"), photo(), GET]
+        cat, file("dog", "dog.txt", b"--x\r\n", "text/plain"), requests=[photo(body="a=b+c%26&d=&e", attached_files="cat , dog ,"), photo(), GET]
     ).json()
 
     fields, files = form_of(with_both)
@@ -664,7 +705,7 @@ def test_headers_beside_files_are_kept_but_for_the_type_of_the_body() -> None:
     assert form_of(item)[1]["cat"][2] == IMAGE
 
 
-@pytest.mark.parametrize("more", [{"attached_files": "dog"}, {"attached_files": "cat,"}, {"attached_files": "batch"}])
+@pytest.mark.parametrize("more", [{"attached_files": "dog"}, {"attached_files": "cat;"}, {"attached_files": "batch"}])
 def test_a_file_that_is_not_there_refuses_the_batch(more: Item) -> None:
     answer = uploaded(file("cat", "cat.png", IMAGE), requests=[GET, photo(**more)])
 

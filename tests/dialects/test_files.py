@@ -87,12 +87,20 @@ def uploaded(word: str, items: list[Item], *files: Sent, **changes: Any) -> list
 
 def refused(word: str, items: list[Item], *files: Sent, **changes: Any) -> tuple[int, str | None]:
     """The status with which a batch is refused, and the pointer to what is wrong."""
-    answer = posted(word, batch_part(word, *items), *files, **changes)
+    return fault_of(word, posted(word, batch_part(word, *items), *files, **changes))
+
+
+def fault_of(word: str, answer: Answer) -> tuple[int, str | None]:
+    """The status of a refusal, and the pointer to what is wrong."""
     assert answer.status != 200, answer
     document = answer.json()
     if word == "kinto":
         return answer.status, "/" + document["details"][0]["name"].replace(".", "/") if document["details"][0]["name"] else None
     return answer.status, document["error"].get("target") if "error" in document else document.get("pointer")
+
+
+def refuses_to_run(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    raise AssertionError(f"{environ['PATH_INFO']} has been run")
 
 
 def form_of(told: Item) -> tuple[dict[str, str], list[tuple[str, str, str, bytes]]]:
@@ -141,7 +149,7 @@ def test_files_reach_the_app_in_a_form_with_the_fields_of_the_item(word: str) ->
 
 
 @every_dialect
-@pytest.mark.parametrize("named", ["b,a", " b , a,b", ["b", "a"], ["b", "a", "b"], {"b": "b", "a": "a"}])
+@pytest.mark.parametrize("named", ["b,a", " b , a,b ,", ["b", "a"], ["b", "a", "b"], {"b": "b", "a": "a"}])
 def test_files_are_named_with_commas_between_them_or_in_a_list_or_by_their_fields(word: str, named: object) -> None:
     [told] = uploaded(word, [photo(attached_files=named)], file("a", b"1"), file("b", b"2"))
 
@@ -200,14 +208,46 @@ def test_a_type_without_a_body_does_not_matter() -> None:
     assert form_of(told)[1][0][3] == IMAGE
 
 
-@pytest.mark.parametrize("name", ['a"b', "a\r\nX-Evil: 1", "a\\b", "ä"])
+@pytest.mark.parametrize("name", ['a"b', "a\r\nX-Evil: 1", "a\0b", "a\\b", "ä"])
 def test_the_name_of_a_field_cannot_leave_its_header(name: str) -> None:
     [told] = uploaded("django", [photo(body={name: "1"}, attached_files={name: "cat"})], file("cat"))
 
-    escaped = name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A")
+    escaped = name.replace('"', "%22").replace("\r", "%0D").replace("\n", "%0A").replace("\0", "%00")
     body = told["body"].encode("latin-1")
     assert f'form-data; name="{escaped}"\r\n\r\n1\r\n'.encode() in body
     assert f'form-data; name="{escaped}"; filename="cat.png"\r\nContent-Type: image/png\r\n\r\n'.encode() in body
+
+
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [
+        # As HttpClient of .NET writes it.
+        ("filename=\"=?utf-8?B?ZMO2Zy5wbmc=?=\"; filename*=utf-8''d%C3%B6g.png", "dög.png"),
+        ("filename*=UTF-8'de'd%C3%B6g.png", "dög.png"),
+        ("FileName* = \"iso-8859-1''d%F6g.png\"; filename=a.png", "dög.png"),
+        ("filename*=utf-8''a%0D%0AX-Evil:%201%00%22", "a%0D%0AX-Evil: 1%00%22"),
+        ("filename=\"a; filename*=utf-8''b.png\"", "a; filename*=utf-8''b.png"),
+        ('filename="a%2Fb.png"', "a%2Fb.png"),
+    ],
+)
+def test_a_name_that_a_client_writes_in_two_ways_is_the_one_that_frameworks_take(said: str, name: str) -> None:
+    [told] = uploaded("django", [photo()], (f'name="cat"; {said}\r\nContent-Type: image/png', IMAGE))
+
+    assert f'name="cat"; filename="{name}"\r\nContent-Type: image/png\r\n'.encode() in told["body"].encode("latin-1")
+
+
+@pytest.mark.parametrize("said", ["d%C3%B6g.png", "utf-8'd.png", "utf-7''a", "utf-8''%ff", "''a", "utf-8''ä"])
+def test_a_second_name_of_a_file_that_cannot_be_read_refuses_the_batch(said: str) -> None:
+    answer = posted("django", batch_part("django", photo()), (f'name="cat"; filename="a.png"; filename*={said}', IMAGE))
+
+    assert answer.status == 400
+    assert "'filename*' begins with UTF-8''" in answer.json()["detail"]
+
+
+def test_a_file_without_a_type_is_sent_without_one() -> None:
+    [told] = uploaded("django", [photo()], ('name="cat"; filename="cat"', b"abc"))
+
+    assert 'form-data; name="cat"; filename="cat"\r\n\r\nabc\r\n' in told["body"]
 
 
 def test_an_item_that_is_sent_again_is_the_same_request() -> None:
@@ -280,14 +320,17 @@ def test_a_transaction_of_kinto_may_have_files() -> None:
 
 
 @every_dialect
-@pytest.mark.parametrize("named", ["dog", "cat,", "cat;dog", ["cat", "dog"], [" cat"], {"cat": "dog"}, "batch"])
+@pytest.mark.parametrize("named", ["dog", "cat,dog", "cat;dog", ["cat", "dog"], [" cat"], {"cat": "dog"}, "batch"])
 def test_a_file_that_is_not_there_refuses_the_batch(word: str, named: object) -> None:
     assert refused(word, [photo(), photo(attached_files=named)], file("cat")) == (400, DIALECTS[word][2] + "/1/attached_files")
 
 
 @every_dialect
 def test_a_file_that_no_item_names_refuses_the_batch(word: str) -> None:
-    assert refused(word, [photo()], file("cat"), file("dog")) == (400, None)
+    answer = posted(word, batch_part(word, photo()), file("cat"), file("dög"), file("bird"))
+
+    assert fault_of(word, answer) == (400, None)
+    assert "No request names the file 'dög' in its 'attached_files'." in answer.body.decode()
 
 
 @every_dialect
@@ -315,12 +358,33 @@ def test_a_reference_in_the_body_beside_files_refuses_the_batch() -> None:
     assert refused("odata", items, file("cat")) == (400, "/requests/1/body")
 
 
-def test_files_are_unknown_to_kinto_in_a_batch_without_them_and_in_its_defaults() -> None:
-    plain = send(BatchMiddleware(show, dialect="kinto"), environ_of(json.dumps(of_kinto([photo()])).encode()))
+@every_dialect
+@pytest.mark.parametrize("auto", [True, False])
+@pytest.mark.parametrize("named", ["cat", ["cat"], {"photo": "cat"}])
+def test_files_that_are_named_in_a_batch_that_is_no_form_refuse_it(word: str, auto: bool, named: object) -> None:
+    dialect, made, place, _ = DIALECTS[word]
+    body = json.dumps(made([{"method": "GET", "url": "/a"}, photo(attached_files=named)])).encode()
+    headers = {"HTTP_ODATA_VERSION": "4.01"} if word == "odata" else {}
+
+    answer = send(BatchMiddleware(refuses_to_run, dialect="auto" if auto else dialect), environ_of(body, **headers))
+
+    assert (answer.status, fault_of(word, answer)[1]) == (400, f"{place}/1/attached_files")
+    assert b"multipart/form-data" in answer.body
+
+
+@every_dialect
+@pytest.mark.parametrize("named", [None, "", [], {}])
+def test_a_batch_that_is_no_form_may_name_no_file(word: str, named: object) -> None:
+    dialect, made, *_ = DIALECTS[word]
+    body = json.dumps(made([photo(attached_files=named)])).encode()
+
+    assert send(BatchMiddleware(show, dialect=dialect), environ_of(body)).status == 200
+
+
+def test_files_are_unknown_to_kinto_in_its_defaults() -> None:
     shared = {"requests": [{"path": "/a"}], "defaults": {"method": "POST", "attached_files": "cat"}}
     other = {"requests": [{"path": "/a", "attached_files": "cat", "attached": "cat"}]}
 
-    assert plain.status == 400
     for batch in (shared, other):
         assert posted("kinto", ('name="batch"', json.dumps(batch).encode()), file("cat")).status == 400
 
@@ -338,6 +402,7 @@ def test_only_a_dialect_that_is_named_takes_files() -> None:
         body = in_parts(batch_part("django", photo()), file("cat"))
         answer = send(BatchMiddleware(show, dialect=dialect), environ_of(body, CONTENT_TYPE="multipart/form-data; boundary=b"))
         assert answer.status == 415
+        assert b"with files, where a dialect that takes some is configured by name." in answer.body
 
 
 @every_dialect
@@ -400,6 +465,47 @@ def test_without_one_part_that_is_the_batch_it_is_refused(word: str, heads: list
     _, content = batch_part(word, {"method": "GET", "url": "/a"})
 
     assert posted(word, *((head, content) for head in heads)).status == 400
+
+
+@every_dialect
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [],
+        [file("cat")],
+        [('name="data"', b"[]")],
+        [("", b"[]")],
+        [(f'name="a"\r\n{JSON}', b"[]"), (f'name="b"\r\n{JSON}', b"[]")],
+        [('name="batch"', b""), file("cat")],
+    ],
+)
+def test_it_is_told_that_no_part_is_the_batch(word: str, parts: list[Sent]) -> None:
+    answer = posted(word, *parts, ('name="more"', b"1"))
+
+    assert fault_of(word, answer) == (400, None)
+    assert b"Send the batch as the part 'batch' of the form" in answer.body
+
+
+@pytest.mark.parametrize(
+    ("parts", "reason"),
+    [
+        ([('name="a"', b"")] * 1000, "The body has more than 1000 parts."),
+        ([('name="a"' + "\r\nX-A: b" * 8, b"")], "The head of a part has more than 8 fields, or one of more than 4224 bytes."),
+        ([('name="a' + "a" * 4224 + '"', b"")], "The head of a part has more than 8 fields, or one of more than 4224 bytes."),
+    ],
+)
+def test_a_form_that_has_too_much_is_told_how_much_it_may_have(parts: list[Sent], reason: str) -> None:
+    answer = posted("django", batch_part("django"), *parts)
+
+    assert (answer.status, answer.json()["detail"]) == (400, reason)
+
+
+def test_a_name_that_is_not_in_utf_8_is_told_in_a_sentence() -> None:
+    body = in_parts(batch_part("django", photo()), file("cat", filename="dög.png")).replace("ö".encode(), b"\xf6")
+
+    answer = send(BatchMiddleware(show, dialect="django"), environ_of(body, CONTENT_TYPE="multipart/form-data; boundary=b"))
+
+    assert (answer.status, answer.json()["detail"]) == (400, "The body is no form in parts: the head of a part is not UTF-8.")
 
 
 # How much there may be.

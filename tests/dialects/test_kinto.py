@@ -123,7 +123,8 @@ def test_what_is_not_kintos_grammar_is_refused_with_the_place(batch: object, poi
 
 @pytest.mark.parametrize("method", ["get", "OPTIONS", "TRACE", "NONE", "G T"])
 def test_what_is_wrong_with_a_method_or_a_path_is_the_matter_of_its_item(method: str) -> None:
-    found = answers(show, {"path": "/a", "method": method}, {"path": "//elsewhere"}, {"path": "/v1/batch/"}, {"path": "/b"}, methods=["GET"])
+    requests = {"path": "/a", "method": method}, {"path": "//elsewhere"}, {"path": "/v1/batch/", "method": "POST"}, {"path": "/b"}
+    found = answers(show, *requests, methods=["GET", "POST"])
 
     assert [answer["status"] for answer in found] == [400 if method == "G T" else 405, 400, 400, 200]
 
@@ -464,7 +465,7 @@ def test_a_batch_of_too_many_requests_is_told_how_many_it_may_hold() -> None:
         ({"path": "//a"}, 400, 107, "bad-url"),
         ({"path": "/a", "method": "COPY"}, 405, 115, "method-not-allowed"),
         ({"path": "/secret"}, 403, 121, "path-not-allowed"),
-        ({"path": "/v1/batch"}, 400, 107, "nested-batch"),
+        ({"path": "/v1/batch", "method": "POST"}, 400, 107, "nested-batch"),
         ({"path": "/raise"}, 500, 999, "app-failed"),
     ],
 )
@@ -505,7 +506,8 @@ class Store:
         if path == "/raise":
             raise ValueError("a secret")
         status, _, kind = path[1:].partition("/")
-        headers = [("Content-Type", f"application/{kind or 'json'}"), ("Retry-After", "5"), ("Backoff", "30"), ("X-Other", "1")]
+        types = {"": "application/json", "zip": "application/zip", "text": "text/plain"}
+        headers = [("Content-Type", types.get(kind, types[""])), ("Retry-After", "5"), ("Backoff", "30"), ("X-Other", "1")]
         start_response(f"{status} Told", headers)
         return [json.dumps({"told": path}).encode()]
 
@@ -562,12 +564,14 @@ def test_when_to_try_again_is_told_with_it(store: Store) -> None:
     assert (answer.header("Retry-After"), answer.header("Backoff"), answer.header("X-Other")) == ("5", "30", None)
 
 
-@pytest.mark.parametrize(("path", "status"), [("/500/xml", 500), ("/599/xml", 599)])
-def test_an_error_that_is_no_json_is_told_in_kintos_form(store: Store, path: str, status: int) -> None:
-    answer = sent(store, *paths("/201", path), atomic=store.atomic)
+@pytest.mark.parametrize(("path", "status", "text"), [("/500/text", 500, '{"told": "/500/text"}'), ("/599/zip", 599, "Told")])
+def test_an_error_that_is_no_json_is_told_in_kintos_form_with_the_request_that_failed(store: Store, path: str, status: int, text: str) -> None:
+    answer = sent(store, *paths("/201", "/200", path, "/500"), atomic=store.atomic)
 
-    assert (answer.status, answer.json()["code"]) == (status, status)
-    assert answer.json()["message"] == "Nothing is left of this batch, since one of its requests failed."
+    told = answer.json()
+    assert (answer.status, told["code"]) == (status, status)
+    assert told["message"] == f"Nothing is left of this batch, since requests.2, POST {path}, failed."
+    assert told["details"] == [{"location": "body", "name": "requests.2", "description": text}]
 
 
 @pytest.mark.parametrize(("path", "code"), [("/raise", "app-failed"), ("/200/uncommitted", "group-commit-failed")])

@@ -1086,7 +1086,7 @@ def test_each_kind_of_answer_has_its_members() -> None:
     ("url", "code"), [("$batch", "nested-batch"), ("%24batch", "nested-batch"), ("//x", "bad-url"), ("http://elsewhere/", "foreign-host")]
 )
 def test_an_item_leads_neither_to_a_batch_nor_elsewhere(service: Service, url: str, code: str) -> None:
-    [answer] = answered(service, [request("1", url)])
+    [answer] = answered(service, [request("1", url, method="POST")])
 
     assert answer["body"]["error"]["innererror"]["code"] == code
     assert service.ran == []

@@ -136,7 +136,7 @@ def test_files_reach_the_app_with_the_calls_that_they_belong_to(told: Told) -> N
     assert told.batch.execute() is None
     assert told.found == [
         {"fields": {"caption": "a b&c=Zoë"}, "files": {"source0": ["zoë.png", "image/png", IMAGE.hex()]}},
-        {"fields": {}, "files": {"source1": ["source1", "application/octet-stream", b"text\r\n--text".hex()]}},
+        {"fields": {}, "files": {"source1": ["source1", "", b"text\r\n--text".hex()]}},
         {"fields": {"caption": "none"}, "files": {}},
     ]
 

@@ -100,6 +100,17 @@ def fields_of(headers: dict[str, str | list[str]] | None) -> Headers:
     return [(name, value if isinstance(value, str) else ", ".join(value)) for name, value in headers.items()] if headers else []
 
 
+def field_in(line: str, pointer: str) -> tuple[str, str]:
+    """A header that is written as in HTTP, as some clients list them; *pointer* leads to it.
+
+    :raises BadBatch: for a line that is none.
+    """
+    name, colon, value = line.partition(":")
+    if not colon:
+        raise BadBatch("A header in a list is written 'Name: value'.", pointer)
+    return name, value.strip(" \t")
+
+
 # RFC 9110, section 9.3: a body has no meaning there. Clients send one all the same.
 _BODILESS = frozenset({"GET", "HEAD", "DELETE"})
 

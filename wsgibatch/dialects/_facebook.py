@@ -12,7 +12,7 @@ from .._body import joined
 from ..errors import BadBatch, TooLarge
 from ..model import MAX_PATH, Edge, Head, Headers, Late, Reference, SubRequest
 from ..settings import Settings
-from ._envelope import content_type_of
+from ._envelope import content_type_of, field_in
 from ._files import Files
 from ._form import Form, Piece, fields_of, in_parts
 from ._json import read_json, upper_case
@@ -24,6 +24,7 @@ FORM = "application/x-www-form-urlencoded"
 """The content type of a body, where nothing is said of it."""
 
 _ABSOLUTE = re.compile(r"[/\\]|[A-Za-z][A-Za-z0-9+.-]*:")
+_RAW = re.compile(r"[ \x80-\U0010ffff]+")
 _TOKEN_IN_QUERY = re.compile(r"[?&]access_token=")
 _TOKEN_IN_FORM = re.compile(r"(?:\A|&)access_token=")
 
@@ -40,7 +41,8 @@ class Request(Struct, gc=False):
 
     method: str
     relative_url: str
-    headers: list[Header] | None = None
+    # As lines, the PHP library writes them.
+    headers: list[Header | str] | None = None
     body: str | None = None
     # Of any type, since one client library takes it from whatever parameter of a request is called so.
     name: Any = None
@@ -90,8 +92,9 @@ class Items:
         :raises BadBatch: for references and names that lead nowhere.
         """
         method, url = upper_case(request.method), request.relative_url
-        target = self.results.pieces(url if _ABSOLUTE.match(url) else f"{self._mount}/{url}", index, "relative_url")
-        headers = [(header.name, header.value) for header in request.headers or ()]
+        pieces = self.results.pieces(url if _ABSOLUTE.match(url) else f"{self._mount}/{url}", index, "relative_url")
+        target = [_encoded(piece) if isinstance(piece, str) else piece for piece in pieces]
+        headers = _fields(request.headers, f"{PLACE}/{index}/headers") if request.headers else []
         if self._token and not _brings_token(request, headers):
             queried = any("?" in piece for piece in target if isinstance(piece, str))
             target.append(("&" if queried else "?") + self._token)
@@ -128,6 +131,17 @@ class Items:
             raise BadBatch(str(error), f"{PLACE}/{index}/body") from None
         content_type, body = in_parts(fields, self._files.take(request.attached_files or "", f"{PLACE}/{index}/attached_files"))
         return [*(header for header in headers if header[0].lower() != "content-type"), ("Content-Type", content_type)], body
+
+
+def _fields(headers: list[Header | str], place: str) -> Headers:
+    return [
+        field_in(header, f"{place}/{number}") if isinstance(header, str) else (header.name, header.value) for number, header in enumerate(headers)
+    ]
+
+
+def _encoded(url: str) -> str:
+    """*url* with what clients leave as it is percent-encoded: spaces, and what is not ASCII."""
+    return url if url.isascii() and " " not in url else _RAW.sub(lambda found: quote(found[0]), url)
 
 
 def _brings_token(request: Request, headers: Headers) -> bool:

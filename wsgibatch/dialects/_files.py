@@ -7,11 +7,8 @@ Such a batch is taken only where its dialect is configured by name, since a page
 one that no item names, refuse the batch.
 """
 
-from collections.abc import Iterable
-from typing import TypeVar
-
-import msgspec
-from msgspec import Raw, Struct
+from collections.abc import Iterable, Sequence
+from typing import Protocol, Self, TypeVar
 
 from .._body import FORM_DATA, MAX_FORM, MAX_PARTS, Part, joined
 from ..errors import BadBatch, TooLarge
@@ -19,20 +16,20 @@ from ..model import Batch, Head, SubRequest
 from ..settings import Settings
 from ._envelope import content_type_of, kind_of
 from ._form import TOO_MANY, as_text, head_of, in_parts, members_of, pairs
-from ._json import JSONDialect, read_json
+from ._json import JSONDialect
 
 B = TypeVar("B", bound=Batch)
 
-Names = str | list[str] | dict[str, str]
+FileNames = str | list[str] | dict[str, str]
 """Of files: with commas between them, in a list, or each under the name of its field."""
 
 
-class _Item(Struct):
-    attached_files: Names | None = None
+class Naming(Protocol):
+    """A request as it stands in a batch."""
 
-
-_items = msgspec.json.Decoder(list[_Item])
-_members = msgspec.json.Decoder(dict[str, Raw])
+    @property
+    def attached_files(self) -> FileNames | None:
+        """The files that it is sent with."""
 
 
 class FilesDialect(JSONDialect):
@@ -40,16 +37,21 @@ class FilesDialect(JSONDialect):
 
     loose_types = frozenset({FORM_DATA})
 
-    def with_files(self, batch: B, head: Head, body: bytes, settings: Settings) -> B:
-        """*batch*, which was decoded from *body*, with the files that came beside it.
+    def choose(self, head: Head, body: bytes, settings: Settings) -> Self:
+        if head.parts is not None and not body:
+            raise BadBatch("Send the batch as the part 'batch' of the form: there is none, or nothing is in it.")
+        return super().choose(head, body, settings)
+
+    def with_files(self, batch: B, requests: Sequence[Naming], head: Head, settings: Settings) -> B:
+        """*batch*, which lists *requests*, with the files that came beside it.
 
         :raises BatchRejected: for those that are missing, or that are too many, and for bodies that are no fields of a form.
         """
-        if head.parts is not None:
+        naming = [(item, request.attached_files) for item, request in zip(batch.items, requests, strict=True) if request.attached_files]
+        if naming or head.parts is not None:
             files = Files(head, settings)
-            for item, named in zip(batch.items, _named(body, batch.pointer), strict=True):
-                if named:
-                    _attach(item, files.take(named, batch.place(item, "attached_files")), batch)
+            for item, named in naming:
+                _attach(item, files.take(named, batch.place(item, "attached_files")), batch)
             files.check_all_taken()
         return batch
 
@@ -59,25 +61,28 @@ class Files:
 
     def __init__(self, head: Head, settings: Settings) -> None:
         self._limit = self._left = MAX_FORM if settings.max_body is None else settings.max_body
+        self._come = head.parts is not None
         self._files: dict[str, list[Part]] = {}
         for part in head.parts or ():
             if part.filename is not None:
                 self._files.setdefault(part.name, []).append(part)
-        self._untaken = set(self._files)
+        self._untaken = dict.fromkeys(self._files)
 
-    def take(self, named: Names, pointer: str) -> list[tuple[bytes, Part]]:
+    def take(self, named: FileNames, pointer: str) -> list[tuple[bytes, Part]]:
         """The files that are *named*, each with the head of the part that it is sent in.
 
         :param pointer: to where they are named.
-        :raises BadBatch: for one that is not there, and for too many of them.
+        :raises BadBatch: for one that is not there, as none is where the batch is no form in parts, and for too many of them.
         :raises TooLarge: when all that are taken are larger together than a batch may be.
         """
+        if not self._come:
+            raise BadBatch(f"Files come with a batch that is sent as {FORM_DATA}.", pointer)
         taken: list[tuple[bytes, Part]] = []
         for field, name in _by_field(named):
             files = self._files.get(name)
             if files is None:
                 raise BadBatch("No file that came with the batch has this name.", pointer)
-            self._untaken.discard(name)
+            self._untaken.pop(name, None)
             for file in files:
                 taken.append((head_of(field, file), file))
                 # A name may be longer than the file.
@@ -93,25 +98,16 @@ class Files:
 
         :raises BadBatch: when one has not.
         """
-        if self._untaken:
-            raise BadBatch("A file came with the batch that no request names in its 'attached_files'.")
+        for name in self._untaken:
+            raise BadBatch(f"No request names the file '{name}' in its 'attached_files'.")
 
 
-def _by_field(named: Names) -> Iterable[tuple[str, str]]:
+def _by_field(named: FileNames) -> Iterable[tuple[str, str]]:
     if isinstance(named, dict):
         return named.items()
-    names = [name.strip() for name in named.split(",")] if isinstance(named, str) else named
+    # Some end with a comma.
+    names = filter(None, map(str.strip, named.split(","))) if isinstance(named, str) else named
     return [(name, name) for name in dict.fromkeys(names)]
-
-
-def _named(body: bytes, pointer: str) -> list[Names | None]:
-    """What each item of the batch in *body* names; the list of them stands at *pointer*."""
-    member = pointer.removeprefix("/")
-    items = bytes(read_json(_members, body)[member]) if member else body
-    try:
-        return [item.attached_files for item in read_json(_items, items)]
-    except BadBatch as error:
-        raise BadBatch(error.detail, pointer + error.pointer) from None
 
 
 def _attach(item: SubRequest, files: list[tuple[bytes, Part]], batch: Batch) -> None:

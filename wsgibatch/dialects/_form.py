@@ -4,6 +4,7 @@ A form comes url-encoded (URL Standard, "application/x-www-form-urlencoded") or 
 members of a JSON object, or in the query of the url.
 """
 
+import re
 import secrets
 from collections.abc import Iterable, Sequence
 from hashlib import blake2b
@@ -99,6 +100,7 @@ def as_text(raw: bytes) -> str:
     return _string.decode(raw) if raw.startswith(b'"') else raw.decode()
 
 
+_SPECIAL = re.compile(rb'["\r\n\0]')
 Piece = bytes | Part | Reference
 
 
@@ -134,7 +136,8 @@ def _decoded(text: str) -> bytes:
 def head_of(field: str, file: Part) -> bytes:
     """The head of the part in which *file* is sent as *field*."""
     disposition = b'form-data; name="%b"; filename="%b"' % (_quoted(field.encode()), _quoted((file.filename or "").encode()))
-    return b"Content-Disposition: %b\r\nContent-Type: %b\r\n\r\n" % (disposition, file.content_type.encode())
+    content_type = b"Content-Type: %b\r\n" % file.content_type.encode() if file.content_type else b""
+    return b"Content-Disposition: %b\r\n%b\r\n" % (disposition, content_type)
 
 
 def in_parts(fields: Iterable[tuple[bytes, Sequence[Piece]]], files: Iterable[tuple[bytes, Part]]) -> tuple[str, list[Piece]]:
@@ -160,5 +163,5 @@ def _boundary(pieces: Sequence[Piece]) -> bytes:
 
 
 def _quoted(text: bytes) -> bytes:
-    # As browsers do it (HTML Standard, "Multipart form data").
-    return text.replace(b'"', b"%22").replace(b"\r", b"%0D").replace(b"\n", b"%0A")
+    # As browsers do it (HTML Standard, "Multipart form data"), and likewise with what they cannot have.
+    return _SPECIAL.sub(lambda found: b"%%%02X" % ord(found[0]), text)

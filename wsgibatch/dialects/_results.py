@@ -80,7 +80,7 @@ class Results:
         if self._count > MAX_REFERENCES:
             raise BadBatch(f"A batch may hold at most {MAX_REFERENCES} references.", f"{self._place}/{index}/{member}")
         try:
-            _jsonpath.steps(query)
+            _jsonpath.check(query)
         except ValueError as error:
             raise BadBatch(str(error), f"{self._place}/{index}/{member}") from None
         return self.earlier(name, index, member)

@@ -18,7 +18,7 @@ from ..errors import BadBatch
 from ..model import Batch, Done, Head, Headers, SubRequest, SubResponse
 from ..protocols import Encoder, Shape
 from ..settings import Settings
-from ._files import FilesDialect
+from ._files import FileNames, FilesDialect
 from ._json import Splicer, as_object, base64_of, encode, from_object, headers_of, read_json, text_of, upper_case
 from ._lines import as_asked, at
 
@@ -34,6 +34,7 @@ class _Request(Struct, gc=False):
     method: str
     headers: dict[str, str] | None = None
     body: str | None = None
+    attached_files: FileNames | None = None
 
 
 class _AnyRequest(Struct, gc=False):
@@ -42,6 +43,7 @@ class _AnyRequest(Struct, gc=False):
     headers: dict[str, str] | None = None
     # As it is written: numbers keep their last digit.
     body: Raw = Raw(b"null")
+    attached_files: FileNames | None = None
 
 
 class _Wrapped(Struct, forbid_unknown_fields=True):
@@ -111,7 +113,7 @@ class DjangoDialect(FilesDialect):
         pointer = "/batch" if wrapped else ""
         requests = self.counted(read if isinstance(read, list) else list(read.batch), settings, pointer)
         batch = DjangoBatch([_item(index, request, pointer) for index, request in enumerate(requests)], pointer, wrapped=wrapped)
-        return self.with_files(batch, head, body, settings)
+        return self.with_files(batch, requests, head, settings)
 
     def encoder(self, head: Head, batch: Batch, settings: Settings) -> Encoder:
         wrapped = isinstance(batch, DjangoBatch) and batch.wrapped

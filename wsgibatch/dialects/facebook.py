@@ -1,8 +1,9 @@
 """Batches of the Facebook Graph API: a parameter ``batch`` with a JSON list of requests, ``method``, ``relative_url``, ``headers`` and ``body``.
 
 It comes as a field of a form, url-encoded or in parts, as a member of a JSON object, or in the query; forms only where this dialect is configured by
-name, under the rule against cross-site requests. A request may be called ``name``, wait for another in ``depends_on``, refer to values in its
-answer by ``{result=name:$.path}``, and be sent files of the form, which it names in ``attached_files``.
+name, under the rule against cross-site requests. Headers are listed as names and values, or as lines ``Name: value``. A request may be called
+``name``, wait for another in ``depends_on``, refer to values in its answer by ``{result=name:$.path}``, and be sent files of the form, which it
+names in ``attached_files``.
 
 The answer is a list with ``code``, ``headers`` as names and values, and ``body`` as a string, in request order; an answer that is not wanted is null.
 Clients tell by the body whether a request has succeeded. So an empty success is ``{"success": true}``, and the body of an error is a JSON object

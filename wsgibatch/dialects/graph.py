@@ -31,7 +31,7 @@ from ._envelope import (
     without_spaces,
     written_of,
 )
-from ._files import FilesDialect
+from ._files import FileNames, FilesDialect
 from ._json import JSON, Splicer, base64_of, encode, headers_of, read_json, upper_case
 from ._lines import as_asked
 from ._references import PLACE, Id, Names
@@ -42,6 +42,7 @@ class _Request(Request, gc=False):
     # What OData has and Graph has not. To pass over it would be to break a promise in silence.
     group: Any = field(default=None, name="atomicityGroup")
     condition: Any = field(default=None, name="if")
+    attached_files: FileNames | None = None
 
 
 class _Requests(Struct):
@@ -70,7 +71,7 @@ class GraphDialect(FilesDialect):
         requests = self.counted(read_json(_requests, body).requests, settings, PLACE)
         names = Names([request.id for request in requests], fold=True)
         items = [_item(index, request, names) for index, request in enumerate(requests)]
-        return self.with_files(Batch(items, PLACE, linked=any(item.after for item in items)), head, body, settings)
+        return self.with_files(Batch(items, PLACE, linked=any(item.after for item in items)), requests, head, settings)
 
     def encoder(self, head: Head, batch: Batch, settings: Settings) -> Encoder:
         return as_asked(head, GraphEncoder(b'{"responses":[', b"]}"), settings.durations)

@@ -25,8 +25,8 @@ from ..model import Batch, Done, Fault, Head, Headers, SubRequest, SubResponse
 from ..protocols import Encoder, Shape
 from ..settings import Settings
 from ._envelope import Answered, AnsweredLine, body_in, capitalised, content_type_of, kind_of, response_of, without_spaces
-from ._files import FilesDialect
-from ._json import JSON, Splicer, as_object, base64_of, encode, headers_of, is_json, read_json
+from ._files import FileNames, FilesDialect
+from ._json import JSON, Splicer, as_object, base64_of, encode, headers_of, is_json, read_json, text_of
 from ._lines import as_asked, at
 
 _PLACE = "/requests"
@@ -35,7 +35,7 @@ _FAILS_FROM = 500
 _SENT_AS = ("Content-Type", "application/json; charset=utf-8")
 
 
-class _Request(Struct, gc=False, forbid_unknown_fields=True):
+class _Defaulted(Struct, gc=False, forbid_unknown_fields=True):
     path: Annotated[str, Meta(pattern="^/")] | UnsetType = UNSET
     method: str | UnsetType | None = UNSET
     headers: dict[str, str] = {}
@@ -43,18 +43,13 @@ class _Request(Struct, gc=False, forbid_unknown_fields=True):
     body: Raw = _NOTHING
 
 
+class _Request(_Defaulted, gc=False, forbid_unknown_fields=True):
+    attached_files: FileNames | None = None
+
+
 class _Requests(Struct, forbid_unknown_fields=True):
     requests: list[_Request]
-    defaults: _Request | UnsetType = UNSET
-
-
-class _RequestWithFiles(_Request, gc=False, forbid_unknown_fields=True):
-    attached_files: Raw = Raw(b"null")
-
-
-class _RequestsWithFiles(Struct, forbid_unknown_fields=True):
-    requests: list[_RequestWithFiles]
-    defaults: _Request | UnsetType = UNSET
+    defaults: _Defaulted | UnsetType = UNSET
 
 
 class _Answer(Struct, gc=False):
@@ -74,7 +69,6 @@ class _Told(Struct):
 
 
 _requests = msgspec.json.Decoder(_Requests)
-_requests_with_files = msgspec.json.Decoder(_RequestsWithFiles)
 _object = msgspec.json.Decoder(dict[str, Any], float_hook=Raw)
 _told = msgspec.json.Decoder(_Told)
 _answers = msgspec.json.Decoder(_Responses)
@@ -102,7 +96,7 @@ class KintoDialect(FilesDialect):
         return body.members <= {"requests", "defaults"} and ("path" in first or "defaults" in body.members)
 
     def decode(self, head: Head, body: bytes, settings: Settings) -> Batch:
-        read: Any = read_json(_requests, body) if head.parts is None else read_json(_requests_with_files, body)
+        read = read_json(_requests, body)
         requests = self.counted(read.requests, settings, _PLACE)
         if read.defaults is UNSET:
             items = [_item(index, request) for index, request in enumerate(requests)]
@@ -112,7 +106,7 @@ class KintoDialect(FilesDialect):
             for item in items:
                 item.group = "batch"
         batch = KintoBatch(items, _PLACE, linked=bool(items) and settings.atomic is not None, fails_from=_FAILS_FROM)
-        return self.with_files(batch, head, body, settings)
+        return self.with_files(batch, requests, head, settings)
 
     def encoder(self, head: Head, batch: Batch, settings: Settings) -> Encoder:
         return as_asked(head, KintoEncoder(whole=settings.atomic not in (None, "stop")), settings.durations)
@@ -160,8 +154,12 @@ class KintoEncoder(Splicer):
         self.settled = not whole
 
     def units(self, done: list[Done]) -> bytes:
-        failed = next((answer for _, answers in done for answer in answers if answer.status >= _FAILS_FROM), None) if self._whole else None
-        return super().units(done) if failed is None else self._instead(failed)
+        if self._whole:
+            for unit, answers in done:
+                for request, answer in zip(unit, answers, strict=True):
+                    if answer.status >= _FAILS_FROM:
+                        return self._instead(request, answer)
+        return super().units(done)
 
     def answers(self, done: list[Done]) -> list[_Answer]:
         told: list[_Answer] = []
@@ -178,15 +176,17 @@ class KintoEncoder(Splicer):
                 told.append(_Answer(answer.status, unquote(request.target.partition("?")[0]), headers, body))
         return told
 
-    def _instead(self, failed: SubResponse) -> bytes:
-        """What *failed* says, as the answer to the batch."""
+    def _instead(self, request: SubRequest, failed: SubResponse) -> bytes:
+        """What *failed*, the answer to *request*, says, as the answer to the batch."""
         self.status = failed.status
         # A client that is to try again later may send the whole batch again, now that nothing is left of it.
         self._hint(_headers_of(failed), (*_HINTS, "Retry-After"))
         self._lead, self._end = b"", b""
         if failed.kind == "json" and is_json(failed.body):
             return failed.body
-        return _error(failed.status, "Nothing is left of this batch, since one of its requests failed.")
+        named = f"requests.{request.index}"
+        message = f"Nothing is left of this batch, since {named}, {request.method} {request.target}, failed."
+        return _error(failed.status, message, {"location": "body", "name": named, "description": text_of(failed) or failed.reason})
 
     def _hint(self, headers: dict[str, Any], names: Sequence[str]) -> None:
         """Have the answer to the batch tell what *headers* of an item tell all clients, where none did so before."""
@@ -209,7 +209,7 @@ def _item(index: int, request: _Request) -> SubRequest:
 _EMPTY = re.compile(rb"\{\s*\}\Z")
 
 
-def _body_of(request: _Request, place: str) -> bytes:
+def _body_of(request: _Defaulted, place: str) -> bytes:
     """The body of *request* as it is sent."""
     body = bytes(request.body)
     if not body.startswith(b"{"):
@@ -238,7 +238,7 @@ def _in_full(requests: list[_Request], defaults: "_Defaults", limit: int) -> lis
 class _Defaults:
     """What requests have where they say nothing."""
 
-    def __init__(self, request: _Request) -> None:
+    def __init__(self, request: _Defaulted) -> None:
         self._request = request
         self._body = _body_of(request, "/defaults")
         # Read once, and only where a request has a body as well.

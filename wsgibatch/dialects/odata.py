@@ -26,6 +26,7 @@ from ._envelope import (
     body_in,
     body_of,
     content_type_of,
+    field_in,
     fields_of,
     is_envelope,
     kind_of,
@@ -33,6 +34,7 @@ from ._envelope import (
     without_spaces,
     written_of,
 )
+from ._files import FileNames
 from ._json import JSON, Splicer, encode, headers_of, read_json, upper_case
 from ._lines import as_asked
 from ._odata import SYSTEM, continue_on_error, resolved, service_root
@@ -44,6 +46,7 @@ class _Request(Request, gc=False):
     headers: dict[str, str | list[str]] | list[str] | None = None
     group: str | None = field(default=None, name="atomicityGroup")
     condition: str | None = field(default=None, name="if")
+    attached_files: FileNames | None = None
 
 
 class _Requests(Struct):
@@ -85,7 +88,7 @@ class OdataDialect(GraphDialect):
         preference = continue_on_error(head)
         stops = preference is not None and not preference[1]
         linked = stops or any(item.after or item.group or item.late is not None for item in items)
-        return self.with_files(Batch(items, PLACE, linked, "stop" if stops else "continue"), head, body, settings)
+        return self.with_files(Batch(items, PLACE, linked, "stop" if stops else "continue"), requests, head, settings)
 
     def encoder(self, head: Head, batch: Batch, settings: Settings) -> Encoder:
         return as_asked(head, OdataEncoder(head), settings.durations)
@@ -120,7 +123,8 @@ class OdataDialect(GraphDialect):
     def _item(self, index: int, request: _Request, names: Names, root: str) -> SubRequest:
         method, url = upper_case(request.method), without_spaces(request.url)
         headers = request.headers
-        fields = [_field(line, index) for line in headers] if isinstance(headers, list) else fields_of(headers)
+        # A client for Angular lists them.
+        fields = [field_in(line, f"{PLACE}/{index}/headers") for line in headers] if isinstance(headers, list) else fields_of(headers)
         body = body_of(index, method, request.body, fields)
         item = SubRequest(index, method, resolved(url, root), fields, body, request.id, group=request.group or "")
         wanted = request.depends_on or request.also_depends_on or request.condition is not None
@@ -153,14 +157,6 @@ class OdataEncoder(Splicer):
 
 def _base64url_of(body: bytes) -> str:
     return base64.urlsafe_b64encode(body).decode("ascii")
-
-
-def _field(line: str, index: int) -> tuple[str, str]:
-    """A header that is written as in HTTP, as a client for Angular does it."""
-    name, colon, value = line.partition(":")
-    if not colon:
-        raise BadBatch("A header in a list is written 'Name: value'.", f"{PLACE}/{index}/headers")
-    return name, value.strip(" \t")
 
 
 def _version(head: Head) -> tuple[str, str]:
