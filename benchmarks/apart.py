@@ -13,21 +13,26 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from importlib import import_module
 from pathlib import Path
 from time import process_time
 from typing import Any
 
 import msgspec
 
+from . import apps
 from .answers import Figure
 from .measure import ROUNDS, SECONDS, repetitions, timed
+from .work import Work
 
 # What this package and ours import, whatever the peer.
 _OURS = ("msgspec", "multipart", "WebOb", "legacy-cgi; python_version >= '3.13'")
 ROOT = Path(__file__).resolve().parent.parent
 VARIABLES = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
 """What a process in such an environment is given: our packages come from here, so that they need not be installed again when they change."""
+
+
+UNABLE = 69
+"""The status of a process that ends with :class:`Unable`."""
 
 
 class Unable(Exception):
@@ -56,12 +61,37 @@ def library(python: str, packages: Sequence[str]) -> tuple[str, Path]:
 def inside(python: Path, function: Callable[..., list[Figure]], *arguments: Any) -> list[Figure]:
     """What *function*, one of the questions', gives in a process of *python*.
 
-    :raises Unable: when it raises.
+    :raises Unable: when it does.
+    :raises RuntimeError: when it fails otherwise, as where it is not the peer that does not work.
     """
     with tempfile.NamedTemporaryFile("rb") as told:
-        command = [str(python), "-m", __name__, told.name, function.__module__, function.__name__, msgspec.json.encode(arguments).decode()]
-        _done(command, VARIABLES)
+        command = [
+            str(python),
+            "-m",
+            f"{__package__}.called",
+            told.name,
+            function.__module__,
+            function.__name__,
+            msgspec.json.encode(arguments).decode(),
+        ]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, env=VARIABLES)
+        if done.returncode == UNABLE:
+            raise Unable(_last_line(done.stderr))
+        if done.returncode:
+            raise RuntimeError(f"{function.__name__}{arguments} failed in {python}:\n{done.stderr}")
         return msgspec.json.decode(told.read(), type=list[Figure])
+
+
+def prepared(contestant: Any, app: str, work: Work) -> tuple[Any, Callable[[], object]]:
+    """An app by its name, and a peer that is prepared to have the requests answered by it.
+
+    :raises Unable: when the peer does not come so far.
+    """
+    try:
+        loaded = apps.load(app).app
+        return loaded, contestant.prepare(loaded, work)
+    except Exception as error:
+        raise Unable(f"{type(error).__name__}: {error}") from error
 
 
 def taking_turns(run: Callable[[], object], command: Sequence[str], variables: Mapping[str, str]) -> tuple[list[float], list[float]]:
@@ -149,12 +179,12 @@ def _python(folder: Path) -> Path:
     return Path(folder, "Scripts" if os.name == "nt" else "bin", "python")
 
 
-def _done(command: Sequence[str], variables: Mapping[str, str] | None = None) -> str:
+def _done(command: Sequence[str]) -> str:
     """What *command* says.
 
     :raises Unable: when it fails, with the last that it says of why.
     """
-    done = subprocess.run(command, check=False, capture_output=True, text=True, env=variables)
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
     if done.returncode:
         raise Unable(_last_line(done.stderr or done.stdout))
     return done.stdout + done.stderr
@@ -162,13 +192,3 @@ def _done(command: Sequence[str], variables: Mapping[str, str] | None = None) ->
 
 def _last_line(text: str) -> str:
     return (text.strip().splitlines() or ["no reason was told"])[-1]
-
-
-def _main(told: str, module: str, function: str, arguments: str) -> None:
-    """In the environment: calls *function* of *module*, and writes to the file *told* what it gives."""
-    figures = getattr(import_module(module), function)(*msgspec.json.decode(arguments))
-    Path(told).write_bytes(msgspec.json.encode(figures))
-
-
-if __name__ == "__main__":
-    _main(*sys.argv[1:])

@@ -13,7 +13,11 @@ async def serve(port: int, server_port: int, seconds: float) -> None:
 
     async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, back = await asyncio.open_connection("127.0.0.1", server_port)
-        await asyncio.gather(_line(reader, back, seconds), _line(there, writer, seconds))
+        try:
+            await asyncio.gather(_line(reader, back, seconds), _line(there, writer, seconds))
+        finally:
+            back.close()
+            writer.close()
 
     async with await asyncio.start_server(connected, "127.0.0.1", port) as server:
         await server.serve_forever()
@@ -43,9 +47,11 @@ async def _given(writer: asyncio.StreamWriter, flying: asyncio.Queue[tuple[float
         due, piece = await flying.get()
         await asyncio.sleep(due - now())
         if not piece:
-            writer.close()
-            return
+            break
         writer.write(piece)
+    if not writer.is_closing():
+        # The other direction may go on.
+        writer.write_eof()
 
 
 if __name__ == "__main__":

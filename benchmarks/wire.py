@@ -4,6 +4,7 @@ import http.client
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
+from itertools import chain
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -18,10 +19,10 @@ class Ways(NamedTuple):
 
     batch: Callable[[], object]
     """In one batch."""
-    one: Callable[[], object]
+    one: Callable[[], list[bytes]]
     """Each for itself, on one connection."""
-    several: Callable[[], object]
-    """Each for itself, on :data:`CONNECTIONS` connections at a time."""
+    several: Callable[[], list[bytes]]
+    """Each for itself, on :data:`CONNECTIONS` connections at a time, in any order."""
 
 
 @contextmanager
@@ -36,10 +37,11 @@ def ways(base: str, work: Work) -> Iterator[Ways]:
         headers, body = first.post(work)
         check("200 OK", headers, body, work, [first.get(path) for path in work.paths])
 
-        def several() -> None:
+        def several() -> list[bytes]:
             # Whoever is free takes the next one.
             left = iter(work.paths)
-            list(threads.map(lambda connection: [connection.get(path) for path in left], [first, *others]))
+            found = threads.map(lambda connection: [connection.get(path) for path in left], [first, *others])
+            return [*chain.from_iterable(found)]
 
         yield Ways(lambda: first.post(work), lambda: [first.get(path) for path in work.paths], several)
 

@@ -1,8 +1,7 @@
 """P11: how many times faster is a batch than the same through Flask-Batch, on the same Flask, which is one of its time?"""
 
-from .. import apps
 from ..answers import Figure, Row, not_run
-from ..apart import Unable, environment, inside
+from ..apart import Unable, environment, inside, prepared
 from ..contestants import batch, flask_batch
 from ..measure import interleaved, ratio
 from ..work import parts
@@ -24,6 +23,6 @@ def measured(counts: list[int]) -> list[Figure]:
 
 
 def _measured(count: int) -> Figure:
-    app, work = apps.load("flask").app, parts(count)
-    theirs, ours = interleaved(flask_batch.prepare(app, work), batch.prepare(app, work))
-    return ratio(theirs, ours)
+    work = parts(count)
+    app, theirs = prepared(flask_batch, "flask", work)
+    return ratio(*interleaved(theirs, batch.prepare(app, work)))

@@ -3,9 +3,8 @@
 Both answer the same requests for records, which Kinto keeps in memory.
 """
 
-from .. import apps
 from ..answers import Figure, Row, not_run
-from ..apart import Unable, environment, inside
+from ..apart import Unable, environment, inside, prepared
 from ..contestants import batch, kinto
 from ..measure import interleaved, ratio
 from ..work import records
@@ -28,6 +27,6 @@ def measured(counts: list[int]) -> list[Figure]:
 
 
 def _measured(count: int) -> Figure:
-    app, work = apps.load("kinto").app, records(count)
-    theirs, ours = interleaved(kinto.prepare(app, work), batch.prepare(app, work, dialect="kinto", add_prefix="/v1"))
-    return ratio(theirs, ours)
+    work = records(count)
+    app, theirs = prepared(kinto, "kinto", work)
+    return ratio(*interleaved(theirs, batch.prepare(app, work, dialect="kinto", add_prefix="/v1")))

@@ -10,7 +10,7 @@ from typing import Any
 
 from .. import apps
 from ..answers import Figure, Row, not_run
-from ..apart import Unable, environment, inside, library, taking_turns
+from ..apart import Unable, environment, inside, library, prepared, taking_turns
 from ..contestants import batch, django_batch_requests, flask_aggregator
 from ..measure import interleaved, interleaved_by_the_wall, ratio
 from ..work import Work, listed, routes
@@ -56,9 +56,8 @@ def _rows(peer: str) -> list[Row]:
 
 def measured(peer: str, case: str) -> list[Figure]:
     contestant, name, kind, _ = PEERS[peer]
-    app, (count, below) = apps.load(name).app, CASES[case]
-    work = kind(count, below)
-    theirs = contestant.prepare(app, work)
+    work = kind(*CASES[case])
+    app, theirs = prepared(contestant, name, work)
     if case == "waits":
         return [ratio(*interleaved_by_the_wall(theirs, batch.prepare(app, work, executor="threads", workers=WORKERS), rounds=9))]
     times, our_times = interleaved(theirs, batch.prepare(app, work))
