@@ -1,54 +1,111 @@
-"""Contestants that cannot stand beside what is installed here, since they need packages far older.
+"""Peers that stand beside us in environments of their own, with the versions that they are known to work with.
 
-Such a one runs in a virtual environment that is made for it, in a process that times itself. It is told through a pipe when a round begins, so that
-its rounds and ours take turns.
+An environment is made once, from PyPI, and kept in the user's cache (``$XDG_CACHE_HOME/wsgibatch-benchmarks``) for the next time. Where ours can be
+imported there as well, both are measured in one process of that environment. What only a far older Python runs is a process that times itself and
+is told through a pipe when a round begins, so that its rounds and ours take turns.
 """
 
+import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from importlib import import_module
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from time import process_time
+from typing import Any
 
-from . import apps, work
-from .instructions import Entry
+import msgspec
+
+from . import apps
+from .answers import Figure
 from .measure import ROUNDS, SECONDS, repetitions, timed
+from .work import Work
 
-# What this package and ours import, whatever the contestant.
+# What this package and ours import, whatever the peer.
 _OURS = ("msgspec", "multipart", "WebOb", "legacy-cgi; python_version >= '3.13'")
-_ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent
+VARIABLES = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
+"""What a process in such an environment is given: our packages come from here, so that they need not be installed again when they change."""
+
+
+UNABLE = 69
+"""The status of a process that ends with :class:`Unable`."""
 
 
 class Unable(Exception):
-    """Why a contestant cannot be run here."""
+    """Why a peer cannot be run here."""
 
 
-@contextmanager
-def environment(packages: Sequence[str]) -> Iterator[Path]:
-    """The Python of a virtual environment with *packages*, which is gone afterwards.
+def environment(packages: Sequence[str]) -> Path:
+    """The Python of a virtual environment with *packages*, and with what we need ourselves.
 
     :raises Unable: when it cannot be made.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        _make([sys.executable, "-m", "venv", folder])
-        python = Path(folder, "Scripts" if os.name == "nt" else "bin", "python")
-        _make([str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages, *_OURS])
-        yield python
+    folder = _kept([sys.version, *packages, *_OURS], lambda made: _make_environment(made, packages))
+    return _python(folder)
 
 
-def interleaved_apart(run: Callable[[], object], python: Path, entry: Entry, count: int) -> tuple[list[float], list[float]]:
-    """Seconds of one call of *run* here, and of one batch of *entry* in a process of *python*: two lists, with an entry per round.
+def library(python: str, packages: Sequence[str]) -> tuple[str, Path]:
+    """The program *python*, of a version that has no environments, and a folder with *packages* for it.
 
-    :raises Unable: when the contestant does not answer every request with 200.
+    :raises Unable: when there is no such program, or the packages cannot be had for it.
+    """
+    program, version = _found(python)
+    install = [program, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target"]
+    return program, _kept([version, *packages], lambda made: _done([*install, str(made), *packages]))
+
+
+def inside(python: Path, function: Callable[..., list[Figure]], *arguments: Any) -> list[Figure]:
+    """What *function*, one of the questions', gives in a process of *python*.
+
+    :raises Unable: when it does.
+    :raises RuntimeError: when it fails otherwise, as where it is not the peer that does not work.
+    """
+    with tempfile.NamedTemporaryFile("rb") as told:
+        command = [
+            str(python),
+            "-m",
+            f"{__package__}.called",
+            told.name,
+            function.__module__,
+            function.__name__,
+            msgspec.json.encode(arguments).decode(),
+        ]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, env=VARIABLES)
+        if done.returncode == UNABLE:
+            raise Unable(_last_line(done.stderr))
+        if done.returncode:
+            raise RuntimeError(f"{function.__name__}{arguments} failed in {python}:\n{done.stderr}")
+        return msgspec.json.decode(told.read(), type=list[Figure])
+
+
+def prepared(contestant: Any, app: str, work: Work) -> tuple[Any, Callable[[], object]]:
+    """An app by its name, and a peer that is prepared to have the requests answered by it.
+
+    :raises Unable: when the peer does not come so far.
+    """
+    try:
+        loaded = apps.load(app).app
+        return loaded, contestant.prepare(loaded, work)
+    except Exception as error:
+        raise Unable(f"{type(error).__name__}: {error}") from error
+
+
+def taking_turns(run: Callable[[], object], command: Sequence[str], variables: Mapping[str, str]) -> tuple[list[float], list[float]]:
+    """Seconds of one call of *run* here, and of what *command* does for each line that it reads: two lists, with an entry per round.
+
+    *command* writes a line when it is ready, and the seconds of one call for each line.
+
+    :raises Unable: when it ends before it is ready.
     """
     ours: list[float] = []
     theirs: list[float] = []
-    with _started(python, entry, count) as elsewhere:
-        turns = [(_watched(run), ours), (elsewhere, theirs)]
+    number = repetitions(run, SECONDS)
+    with _started(command, variables) as elsewhere:
+        turns: list[tuple[Callable[[], float], list[float]]] = [(lambda: timed(run, number, process_time) / number, ours), (elsewhere, theirs)]
         for _ in range(ROUNDS):
             for watch, times in turns:
                 times.append(watch())
@@ -58,13 +115,11 @@ def interleaved_apart(run: Callable[[], object], python: Path, entry: Entry, cou
 
 
 @contextmanager
-def _started(python: Path, entry: Entry, count: int) -> Iterator[Callable[[], float]]:
-    """A function that has a process of *python* do a further round, and gives the seconds of one batch."""
-    command = [str(python), "-m", __name__, *entry, str(count)]
-    variables = {**os.environ, "PYTHONPATH": str(_ROOT)}
+def _started(command: Sequence[str], variables: Mapping[str, str]) -> Iterator[Callable[[], float]]:
+    """A function that has *command* do a further round, and gives the seconds of one call."""
     with (
         tempfile.TemporaryFile("w+") as complaints,
-        subprocess.Popen(command, env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, text=True) as process,
+        subprocess.Popen(command, env=dict(variables), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=complaints, text=True) as process,
     ):
         asked, told = process.stdin, process.stdout
         if asked is None or told is None:
@@ -81,30 +136,59 @@ def _started(python: Path, entry: Entry, count: int) -> Iterator[Callable[[], fl
         yield watch
 
 
-def _make(command: list[str]) -> None:
-    made = subprocess.run(command, check=False, capture_output=True, text=True)
-    if made.returncode:
-        raise Unable(_last_line(made.stderr or made.stdout))
+def _found(python: str) -> tuple[str, str]:
+    """The program, and what it calls itself.
+
+    :raises Unable: when there is none that runs.
+    """
+    # What pyenv has on the path may only say that this version is not chosen; the programs themselves stand elsewhere.
+    installed = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv", "versions").glob(f"*/bin/{python}")
+    for program in [shutil.which(python), *sorted(map(str, installed))]:
+        if program is not None:
+            with suppress(Unable):
+                return program, _done([program, "--version"])
+    raise Unable(f"there is no {python}")
+
+
+def _kept(recipe: Sequence[str], make: Callable[[Path], object]) -> Path:
+    """The folder in the cache for *recipe*, made by *make* where there is none yet."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "wsgibatch-benchmarks")
+    folder = cache / hashlib.sha256("\n".join(recipe).encode()).hexdigest()[:16]
+    if folder.exists():
+        return folder
+    cache.mkdir(parents=True, exist_ok=True)
+    # It gets its name when it is whole.
+    with tempfile.TemporaryDirectory(dir=cache) as unfinished:
+        made = Path(unfinished, "made")
+        make(made)
+        try:
+            made.rename(folder)
+        except OSError:
+            # Somebody else may have been faster.
+            if not folder.exists():
+                raise
+    return folder
+
+
+def _make_environment(folder: Path, packages: Sequence[str]) -> None:
+    _done([sys.executable, "-m", "venv", str(folder)])
+    _done([str(_python(folder)), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages, *_OURS])
+
+
+def _python(folder: Path) -> Path:
+    return Path(folder, "Scripts" if os.name == "nt" else "bin", "python")
+
+
+def _done(command: Sequence[str]) -> str:
+    """What *command* says.
+
+    :raises Unable: when it fails, with the last that it says of why.
+    """
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        raise Unable(_last_line(done.stderr or done.stdout))
+    return done.stdout + done.stderr
 
 
 def _last_line(text: str) -> str:
     return (text.strip().splitlines() or ["no reason was told"])[-1]
-
-
-def _watched(run: Callable[[], object]) -> Callable[[], float]:
-    """A function that does a further round, and gives the seconds of one call of *run*."""
-    number = repetitions(run, SECONDS)
-    return lambda: timed(run, number, process_time) / number
-
-
-def _main(contestant: str, app: str, kind: str, count: str) -> None:
-    """The process that times itself: it says that it is ready, and then answers each line with the seconds of a round."""
-    prepare = import_module(f"{__package__}.contestants.{contestant}").prepare
-    watch = _watched(prepare(apps.load(app).app, getattr(work, kind)(int(count))))
-    print("ready", flush=True)
-    for _ in sys.stdin:
-        print(watch(), flush=True)
-
-
-if __name__ == "__main__":
-    _main(*sys.argv[1:])

@@ -22,7 +22,7 @@ from wsgibatch.executors import _burst
 from . import apps, work
 
 Entry: TypeAlias = tuple[str, str, str]
-"""A contestant, an app and a kind of work, by their names."""
+"""A contestant, an app and a kind of work, by their names. A contestant in several parts has one named: ``part:decode``."""
 
 SLOWDOWN = 50
 """How much longer everything takes in valgrind, while clocks go on as ever. What ends by the clock has to be given as much more time, or items would
@@ -46,7 +46,7 @@ def per_item(entries: Sequence[Entry], count: int, lengths: tuple[int, int]) -> 
     runs = [_command(entry, count, length) for entry in entries for length in lengths]
     # What runs beside it does not change a count.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        counted = list(pool.map(_counted, runs))
+        counted = list(pool.map(lambda run: _counted(*run), runs))
     items = (lengths[1] - lengths[0]) * count
     return [(long - short) / items for short, long in zip(counted[::2], counted[1::2], strict=True)]
 
@@ -64,8 +64,10 @@ def gauge() -> str:
     raise RuntimeError("neither perf nor valgrind can count instructions here")
 
 
-def _counted(command: list[str]) -> int:
-    told = _PERF.search(_with_perf(command)) if gauge() == "perf" else _CALLGRIND.search(_with_callgrind(command))
+@cache
+def _counted(*command: str) -> int:
+    """Instructions of *command*, which is run once however many questions ask for it."""
+    told = _PERF.search(_with_perf([*command])) if gauge() == "perf" else _CALLGRIND.search(_with_callgrind([*command]))
     if told is None:
         raise RuntimeError(f"{gauge()} did not tell how many instructions were run")
     return int(told[1])
@@ -90,7 +92,8 @@ def _main(contestant: str, app: str, kind: str, count: str, batches: str, counte
     """What is counted: *contestant* does its work *batches* times."""
     if counted_by == "callgrind":
         _burst.SECONDS *= SLOWDOWN
-    prepare = import_module(f"{__package__}.contestants.{contestant}").prepare
+    module, _, part = contestant.partition(":")
+    prepare = getattr(import_module(f"{__package__}.contestants.{module}"), part or "prepare")
     once = prepare(apps.load(app).app, getattr(work, kind)(int(count)))
     for _ in range(int(batches)):
         once()

@@ -35,9 +35,9 @@ def interleaved(*runs: Callable[[], object]) -> list[list[float]]:
     return _rounds(runs, ROUNDS, SECONDS, process_time)
 
 
-def interleaved_by_the_wall(*runs: Callable[[], object]) -> list[list[float]]:
-    """The same by the clock on the wall, as it has to be where threads matter: many short rounds, since others do disturb some of them."""
-    return _rounds(runs, 5 * ROUNDS, SECONDS / 5, perf_counter)
+def interleaved_by_the_wall(*runs: Callable[[], object], rounds: int = 5 * ROUNDS) -> list[list[float]]:
+    """The same by the clock on the wall, as it has to be where threads or servers matter: many short rounds, since others do disturb some of them."""
+    return _rounds(runs, rounds, SECONDS / 5, perf_counter)
 
 
 def _rounds(runs: Sequence[Callable[[], object]], rounds: int, seconds: float, clock: Callable[[], float]) -> list[list[float]]:

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 from wsgiref.util import FileWrapper
 
-from wsgibatch import SubRequest
-from wsgibatch.dialects.multipart import MultipartDialect
+from wsgibatch import SubRequest, dialects
+from wsgibatch._lookup import member
+from wsgibatch.protocols import Dialect
 
 WSGIApp = Callable[..., Iterable[bytes]]
 
@@ -20,32 +21,46 @@ BODY = b'{"name":"a thing","price":12.5,"tags":["one","two"],"stock":{"here":3,"
 class Work(NamedTuple):
     """N requests that differ in their path only."""
 
-    paths: list[str]
+    requests: list[SubRequest]
     environ: dict[str, Any]
     """Of one of the requests, as a server gives it."""
     batch: bytes
     """All of them as one batch."""
+    dialect: str = "django"
+    """Of the batch."""
     content_type: str = "application/json"
     """Of the batch."""
+    target: str = "/batch"
+    """Where it is posted."""
+
+    @property
+    def paths(self) -> list[str]:
+        return [request.target for request in self.requests]
 
 
-def gets(count: int) -> Work:
+def gets(count: int, below: str = "/items") -> Work:
     """Plain GETs, and a batch as django-batch-requests has it."""
-    paths = paths_of(count)
-    return Work(paths, environ_of("GET", paths[0]), _json({"batch": [{"method": "GET", "url": path} for path in paths]}))
+    paths = paths_of(count, below)
+    return Work(_reads(paths), environ_of("GET", paths[0]), _json({"batch": _listed(paths)}))
+
+
+def listed(count: int, below: str = "/items") -> Work:
+    """The same without an object around the list, which is all that django-batch-requests reads itself."""
+    paths = paths_of(count, below)
+    return Work(_reads(paths), environ_of("GET", paths[0]), _json(_listed(paths)))
 
 
 def posts(count: int) -> Work:
     """POSTs with three headers and a JSON body, which the batch carries as a string."""
-    paths = paths_of(count)
-    batch = [{"method": "POST", "url": path, "headers": HEADERS, "body": BODY.decode()} for path in paths]
-    return Work(paths, environ_of("POST", paths[0], HEADERS, BODY), _json({"batch": batch}))
+    requests = [SubRequest(number, "POST", path, [*HEADERS.items()], BODY) for number, path in enumerate(paths_of(count))]
+    batch = [{"method": "POST", "url": request.target, "headers": HEADERS, "body": BODY.decode()} for request in requests]
+    return Work(requests, environ_of("POST", requests[0].target, HEADERS, BODY), _json({"batch": batch}))
 
 
-def routes(count: int) -> Work:
+def routes(count: int, below: str = "/items") -> Work:
     """Plain GETs, and a batch as Flask-Aggregator has it: a list of routes."""
-    paths = paths_of(count)
-    return Work(paths, environ_of("GET", paths[0]), _json(paths))
+    paths = paths_of(count, below)
+    return Work(_reads(paths), environ_of("GET", paths[0]), _json(paths), "aggregator")
 
 
 def requests(count: int) -> Work:
@@ -67,19 +82,43 @@ def spread(count: int) -> Work:
 def _linked(count: int, needs: Callable[[int], list[str]]) -> Work:
     paths = paths_of(count)
     items = [{"id": str(number), "method": "GET", "url": path, "dependsOn": needs(number) if number else []} for number, path in enumerate(paths)]
-    return Work(paths, environ_of("GET", paths[0]), _json({"requests": items}))
+    return Work(_reads(paths), environ_of("GET", paths[0]), _json({"requests": items}), "graph")
 
 
 def parts(count: int) -> Work:
     """Plain GETs, and a batch in multipart, as clients of Google send it."""
-    paths = paths_of(count)
-    requests = [SubRequest(number, "GET", path, [], id=f"<{number}>") for number, path in enumerate(paths)]
-    headers, batch = MultipartDialect().write(requests)
-    return Work(paths, environ_of("GET", paths[0]), batch, dict(headers)["Content-Type"])
+    return written("multipart", _reads(paths_of(count)))
 
 
-def paths_of(count: int) -> list[str]:
-    return [f"/items/{number}" for number in range(count)]
+def records(count: int) -> Work:
+    """GETs of records of Kinto's, and a batch as its clients send it."""
+    paths = paths_of(count, "/v1/buckets/shop/collections/items/records")
+    return written("kinto", _reads(paths))._replace(target="/v1/batch")
+
+
+def written(dialect: str, requests: list[SubRequest]) -> Work:
+    """*requests*, and a batch of them as our own client writes it in *dialect*."""
+    headers, batch = speaker(dialect).write(requests)
+    first = requests[0]
+    return Work(requests, environ_of(first.method, first.target, dict(first.headers), first.body), batch, dialect, dict(headers)["Content-Type"])
+
+
+def speaker(dialect: str) -> Dialect:
+    """What writes batches in *dialect*, and reads the answers to them."""
+    speaks: Dialect = member(dialects, dialect)()
+    return speaks
+
+
+def _reads(paths: list[str]) -> list[SubRequest]:
+    return [SubRequest(number, "GET", path, [], id=f"<{number}>") for number, path in enumerate(paths)]
+
+
+def _listed(paths: list[str]) -> list[dict[str, str]]:
+    return [{"method": "GET", "url": path} for path in paths]
+
+
+def paths_of(count: int, below: str = "/items") -> list[str]:
+    return [f"{below}/{number}" for number in range(count)]
 
 
 def environ_of(method: str, path: str, headers: Mapping[str, str] | None = None, body: bytes = b"") -> dict[str, Any]:

@@ -1,11 +1,15 @@
 """Django, with the middleware of a new project that needs no database."""
 
+import time
+
 import django
 from django.conf import settings
 from django.core.handlers.wsgi import WSGIHandler
-from django.http import HttpRequest, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
+
+from . import TEXT, WAIT
 
 label = "Django"
 
@@ -15,7 +19,16 @@ def item(request: HttpRequest, number: int) -> JsonResponse:
     return JsonResponse({"number": number})
 
 
-urlpatterns = [path("items/<int:number>", item)]
+def text(request: HttpRequest, number: int) -> HttpResponse:
+    return HttpResponse(TEXT, content_type="text/plain")
+
+
+def waits(request: HttpRequest, number: int) -> JsonResponse:
+    time.sleep(WAIT)
+    return JsonResponse({"number": number})
+
+
+urlpatterns = [path("items/<int:number>", item), path("texts/<int:number>", text), path("waits/<int:number>", waits)]
 
 settings.configure(
     ALLOWED_HOSTS=["shop.example"],

@@ -11,23 +11,34 @@ def prepare(app: WSGIApp, work: Work) -> Callable[[], None]:
 
     :raises RuntimeError: when the app does not answer with 200 throughout.
     """
-    seen: list[str] = []
-
-    def remember(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
-        seen.append(status)
-
-    _loop(app, work, remember)
-    if seen != ["200 OK"] * len(work.paths):
-        raise RuntimeError(f"the app did not answer every request with 200, but with {set(seen)}")
-    return lambda: _loop(app, work, _ignore)
+    answers(app, work)
+    environ, paths = work.environ, work.paths
+    return lambda: _loop(app, environ, paths)
 
 
-def _loop(app: WSGIApp, work: Work, start_response: Callable[..., Any]) -> None:
-    environ = work.environ
+def answers(app: WSGIApp, work: Work) -> list[bytes]:
+    """The bodies that the app answers with.
+
+    :raises RuntimeError: when one of them does not come with 200.
+    """
+    bodies = []
     for path in work.paths:
+        statuses: list[str] = []
+        answer = app({**work.environ, "PATH_INFO": path}, lambda status, headers, exc_info=None, seen=statuses: seen.append(status))
+        bodies.append(b"".join(answer))
+        close = getattr(answer, "close", None)
+        if close is not None:
+            close()
+        if statuses != ["200 OK"]:
+            raise RuntimeError(f"the app did not answer {path} with 200, but with {statuses}")
+    return bodies
+
+
+def _loop(app: WSGIApp, environ: dict[str, Any], paths: list[str]) -> None:
+    for path in paths:
         copied = environ.copy()
         copied["PATH_INFO"] = path
-        answer = app(copied, start_response)
+        answer = app(copied, _ignore)
         for _ in answer:
             pass
         close = getattr(answer, "close", None)

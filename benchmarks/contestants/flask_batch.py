@@ -1,10 +1,10 @@
 """The same requests in one batch, through the route that Flask-Batch adds to a Flask app."""
 
 from collections.abc import Callable
-from io import BytesIO
 from typing import Any
 
-from ..work import Work, environ_of
+from ..posting import poster
+from ..work import Work
 
 PACKAGES = (
     "Flask-Batch==0.0.2",
@@ -25,29 +25,9 @@ PACKAGES = (
 def prepare(app: Any, work: Work) -> Callable[[], None]:
     """One call of *app*, a Flask app, with a batch in multipart.
 
-    :raises RuntimeError: when the batch or one of its items is not answered with 200.
+    :raises RuntimeError: when the batch or one of its items is not answered as it should be.
     """
     from flask_batch import add_batch_route
 
     add_batch_route(app)
-    outer = environ_of("POST", "/batch", {"Content-Type": work.content_type}, work.batch)
-    if (count := _send(app, outer, work.batch).count(b"HTTP/1.1 200 OK")) != len(work.paths):
-        raise RuntimeError(f"Flask-Batch answered {count} of {len(work.paths)} requests with 200")
-
-    def once() -> None:
-        _send(app, outer, work.batch)
-
-    return once
-
-
-def _send(app: Any, outer: dict[str, Any], body: bytes) -> bytes:
-    environ = outer.copy()
-    environ["wsgi.input"] = BytesIO(body)
-    answer = app(environ, _ignore)
-    content = b"".join(answer)
-    answer.close()
-    return content
-
-
-def _ignore(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
-    pass
+    return poster(app, app, work)

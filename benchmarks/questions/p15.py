@@ -1,35 +1,81 @@
-"""P15, its line about waiting: Flask-Aggregator and django-batch-requests run items one by one, where they are not given threads of their own.
+"""P15: how do Flask-Aggregator and django-batch-requests compare, which call views themselves?
 
-The bare loop stands for both: it is the least that running one by one can take.
+What they leave out (hooks, middleware, the way from a view's result to a response) is most of what a tiny item costs, so with many of those they are
+faster than even the bare loop is. Where a batch is small, answers are large or items wait, that does not help them.
 """
 
-import time
 from collections.abc import Callable
-from time import perf_counter
+from pathlib import Path
 from typing import Any
 
-from ..answers import Figure, Row
-from ..apps import trivial
-from ..contestants import bare, batch
-from ..measure import alone, ratio, timed
-from ..work import gets
+from .. import apps
+from ..answers import Figure, Row, not_run
+from ..apart import Unable, environment, inside, library, prepared, taking_turns
+from ..contestants import batch, django_batch_requests, flask_aggregator
+from ..measure import interleaved, interleaved_by_the_wall, ratio
+from ..work import Work, listed, routes
 
-title = "items that wait 5 ms, on 16 threads, over the same one by one, N=64"
-SECONDS, COUNT, WORKERS = 0.005, 64, 16
-ROUNDS = 9
+title = "beside Flask-Aggregator and django-batch-requests, which skip the app's hooks and middleware"
+WORKERS = 16
+CASES = {"many": (100, "/items"), "one": (1, "/items"), "texts": (10, "/texts"), "waits": (64, "/waits")}
+RELEASED = "django-batch-requests as released, tiny items"
+PACKAGES = ("django-batch-requests==0.1.1", "Django==1.8.19", "futures==3.4.0")
+SCRIPT = Path(django_batch_requests.__file__).with_name("django_batch_requests_as_released.py")
+
+BARS = {"Flask-Aggregator": (1.3, 1.5, 2.3, 8), "django-batch-requests": (1.8, 1.4, 1.45, 8)}
+"""For the time of ours over theirs with many tiny items; and for how many times faster ours is with one, with texts, and with items that wait."""
+PEERS: dict[str, tuple[Any, str, Callable[..., Work], str]] = {
+    "Flask-Aggregator": (flask_aggregator, "flask", routes, "it runs no hooks and makes no responses"),
+    "django-batch-requests": (
+        django_batch_requests,
+        "django",
+        listed,
+        "it runs no middleware; on a Django and a Python of today, with stand-ins for what it needs and they no longer have",
+    ),
+}
 
 
 def ask() -> list[Row]:
-    return [Row(f"{WORKERS} threads", alone(_measure), 1 / 8, "x")]
+    return [*_rows("Flask-Aggregator"), *_rows("django-batch-requests"), *_released()]
 
 
-def _app(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
-    time.sleep(SECONDS)
-    return trivial.app(environ, start_response)
+def _rows(peer: str) -> list[Row]:
+    contestant, _, _, note = PEERS[peer]
+    over, *faster = BARS[peer]
+    first = f"{peer}, tiny items, N=100"
+    others = [f"{peer}, tiny items, N=1", f"{peer}, texts of 100 KB, N=10", f"{peer}, items that wait 5 ms, N=64"]
+    try:
+        python = environment(contestant.PACKAGES)
+        found, *rest = [figure for case in CASES for figure in inside(python, measured, peer, case)]
+    except Unable as error:
+        return [not_run(first, over, "x", error), *(not_run(name, bar, "x", error, ">=") for name, bar in zip(others, faster, strict=True))]
+    notes = [note, note, f"ours on {WORKERS} threads, theirs one by one, as they come"]
+    rows = [Row(name, figure, bar, "x", ">=", told) for name, figure, bar, told in zip(others, rest, faster, notes, strict=True)]
+    return [Row(first, found, over, "x", note=f"the time of ours over theirs; {note}"), *rows]
 
 
-def _measure() -> Figure:
-    sent = gets(COUNT)
-    ours, theirs = batch.prepare(_app, sent, executor="threads", workers=WORKERS), bare.prepare(_app, sent)
-    times = [(timed(ours, 1, perf_counter), timed(theirs, 1, perf_counter)) for _ in range(ROUNDS)]
-    return ratio(*zip(*times, strict=True))
+def measured(peer: str, case: str) -> list[Figure]:
+    contestant, name, kind, _ = PEERS[peer]
+    work = kind(*CASES[case])
+    app, theirs = prepared(contestant, name, work)
+    if case == "waits":
+        return [ratio(*interleaved_by_the_wall(theirs, batch.prepare(app, work, executor="threads", workers=WORKERS), rounds=9))]
+    times, our_times = interleaved(theirs, batch.prepare(app, work))
+    return [ratio(our_times, times) if case == "many" else ratio(times, our_times)]
+
+
+def _released() -> list[Row]:
+    counts = (100, 1)
+    try:
+        program, folder = library("python2.7", PACKAGES)
+        figures = [_beside(program, folder, count) for count in counts]
+    except Unable as error:
+        return [not_run(f"{RELEASED}, N={count}", None, "x", error, ">=") for count in counts]
+    note = "Python 2.7 and Django 1.8, in a process of its own, beside ours on a Django and a Python of today"
+    return [Row(f"{RELEASED}, N={count}", figure, None, "x", ">=", note) for count, figure in zip(counts, figures, strict=True)]
+
+
+def _beside(program: str, folder: Path, count: int) -> Figure:
+    app = apps.load("django").app
+    ours, theirs = taking_turns(batch.prepare(app, listed(count)), [program, str(SCRIPT), str(count)], {"PYTHONPATH": str(folder)})
+    return ratio(theirs, ours)

@@ -6,14 +6,13 @@ ahead, come on top of the whole; there is no bar for that.
 """
 
 import io
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from wsgibatch import BatchMiddleware
 
-from ..answers import Figure, Row, exact
+from ..answers import Figure, Row, not_run
 from ..measure import alone, figure
 from ..work import environ_of, gets
 
@@ -33,7 +32,7 @@ _STATUS, _PEAK = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 def ask() -> list[Row]:
     if not _PEAK.exists():
-        return [Row(f"{name}, cannot be told here: there is no {_PEAK}", exact(math.nan), None, "MB") for name in BARS]
+        return [not_run(name, bar, "MB", f"there is no {_PEAK}") for name, (_, bar) in BARS.items()]
     return [Row(name, _median(settings), bar, "MB") for name, (settings, bar) in BARS.items()]
 
 

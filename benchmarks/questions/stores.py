@@ -4,7 +4,6 @@ A request that is new costs a ``begin`` and a ``finish``, one that is repeated a
 bare insert, or the round trip of a bare ``SET NX PX``. What is told is the median of single calls, by the clock on the wall.
 """
 
-import math
 import sqlite3
 import tempfile
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from wsgibatch.model import Claimed
 from wsgibatch.protocols import Store
 from wsgibatch.stores import store_of
 
-from ..answers import Figure, Row, exact
+from ..answers import Figure, Row, exact, not_run
 from ..measure import alone, figure
 
 title = "a new request (begin and finish) and a repeated one (begin), by store, beside one bare write"
@@ -35,7 +34,7 @@ def ask() -> list[Row]:
         rows = [*_rows("memory", alone(_memory)), *_rows("sqlite", alone(_sqlite, directory))]
     program = servers.program()
     if program is None:
-        return [*rows, Row("redis: no redis-server is installed here", exact(math.nan), None, "µs")]
+        return [*rows, not_run("redis, new over bare", NEW_BARS["redis"], "x", "no redis-server is installed")]
     with servers.running(program) as server:
         return [*rows, *_rows("redis", alone(_redis, server.url))]
 

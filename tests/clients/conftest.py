@@ -52,9 +52,9 @@ def multipart_server() -> Iterator[Server]:
 def flask_batch_server() -> Iterator[str]:
     """The base url of the server of Flask-Batch as it comes from PyPI, among packages of its time."""
     try:
-        with environment(PACKAGES) as python:
-            port = free_port()
-            with running([str(python), str(Path(__file__).with_name("old_server.py")), str(port)], port) as base:
-                yield base
+        python = environment(PACKAGES)
     except Unable as reason:
         pytest.skip(f"no environment for Flask-Batch can be made here: {reason}")
+    port = free_port()
+    with running([str(python), str(Path(__file__).with_name("old_server.py")), str(port)], port) as base:
+        yield base

@@ -1,0 +1,63 @@
+"""P12: how many times faster is a batch than a route that sends each request to its own server again?
+
+The route is one of FastAPI, served by uvicorn. Ours stands in front of the same app, which a2wsgi brings to WSGI, and of a Flask app; gunicorn serves
+both. What is measured is what a client waits for.
+"""
+
+from contextlib import closing
+from pathlib import Path
+
+from tests.servers.run import free_port, running
+
+from ..answers import Figure, Row, not_run
+from ..apart import VARIABLES, Unable, environment
+from ..contestants.fastapi_loopback import PACKAGES
+from ..measure import alone, interleaved_by_the_wall, ratio
+from ..posting import check
+from ..served import gunicorn
+from ..wire import Connection
+from ..work import gets
+
+title = "faster than a FastAPI route that calls its own server over HTTP, N=100"
+COUNT = 100
+ROUNDS = 25
+BAR = 5
+BRIDGED, FLASK = "the same app, through a2wsgi", "an app in Flask that does the same"
+
+
+def ask() -> list[Row]:
+    try:
+        python = environment(PACKAGES)
+    except Unable as error:
+        return [not_run(name, bar, "x", error, ">=") for name, bar in ((BRIDGED, BAR), (FLASK, None))]
+    bridged, flask = alone(_measure, python)
+    return [Row(BRIDGED, bridged, BAR, "x", ">="), Row(FLASK, flask, None, "x", ">=")]
+
+
+def _measure(python: Path) -> tuple[Figure, Figure]:
+    work, port = gets(COUNT), free_port()
+    uvicorn = [
+        str(python),
+        "-m",
+        "uvicorn",
+        "--port",
+        str(port),
+        "--timeout-keep-alive",
+        "60",
+        "--log-level",
+        "warning",
+        "benchmarks.contestants.fastapi_loopback:app",
+    ]
+    with (
+        running(uvicorn, port, env=VARIABLES) as theirs,
+        gunicorn("bridged()") as bridged,
+        gunicorn("make('flask')") as flask,
+        closing(Connection(theirs)) as to_theirs,
+        closing(Connection(bridged)) as to_bridged,
+        closing(Connection(flask)) as to_flask,
+    ):
+        for connection in (to_theirs, to_bridged, to_flask):
+            headers, body = connection.post(work)
+            check("200 OK", headers, body, work, [connection.get(path) for path in work.paths])
+        loop, behind_bridge, in_flask = interleaved_by_the_wall(*(lambda c=c: c.post(work) for c in (to_theirs, to_bridged, to_flask)), rounds=ROUNDS)
+    return ratio(loop, behind_bridge), ratio(loop, in_flask)

@@ -1,0 +1,108 @@
+"""The tables of the documentation, written from the answers that were published: ``python -m benchmarks.tables``.
+
+``docs/benchmarks.rst`` has all of them, the README a few.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from . import record
+from .answers import Row
+from .questions import names
+from .record import Record
+
+ROOT = Path(__file__).resolve().parent.parent
+PUBLISHED, PAGE, README = ROOT / "docs" / "benchmarks.json", ROOT / "docs" / "benchmarks.rst", ROOT / "README.rst"
+START, END = ".. benchmarks: start\n\n", ".. benchmarks: end\n"
+
+FEW = {
+    ("p4", "Flask"): "Time of a batch of 100, over the least that calling the app 100 times can take: Flask",
+    ("p4", "Django"): "The same: Django",
+    ("p16", "Flask, against 1 connection"): "Faster than 100 requests on a keep-alive connection: Flask, gunicorn, no delay",
+    ("p17", "against 1 connection"): "The same with a round trip of 50 ms",
+    ("p17", "against 8 connections"): "The same with a round trip of 50 ms, against 8 connections",
+    ("p14", "Flask's test client"): "Faster than a loop over Flask's test client",
+    ("p14", "Django's test client"): "Faster than a loop over Django's test client",
+    ("p12", "the same app, through a2wsgi"): "Faster than a FastAPI route that calls its own server",
+    ("p13", "N=100"): "Faster than Kinto's own batch endpoint",
+    ("p11", "N=100"): "Faster than Flask-Batch",
+    ("p15", "Flask-Aggregator, tiny items, N=100"): "Time of a batch over Flask-Aggregator, which skips your hooks",
+    ("p15", "django-batch-requests, tiny items, N=100"): "Time of a batch over django-batch-requests, which skips your middleware",
+}
+"""What the README tells, in its own words: each a question and a row of its answer."""
+
+
+def publish(told: Record) -> None:
+    """Keep these answers, beside the earlier ones of the same machine to questions that were not asked now, and write the tables anew.
+
+    :raises ValueError: when questions were not asked now, and the answers to them are of another machine.
+    """
+    if PUBLISHED.exists():
+        earlier = record.read(PUBLISHED)
+        kept = {name: answer for name, answer in earlier.questions.items() if name in names() and name not in told.questions}
+        if kept and earlier.machine != told.machine:
+            raise ValueError(f"the answers to {', '.join(kept)} are of another machine ({earlier.machine}): ask all questions")
+        questions = {**kept, **told.questions}
+        told = Record(told.machine, {name: questions[name] for name in names() if name in questions})
+    record.write(told, PUBLISHED)
+    write()
+
+
+def write() -> None:
+    """The tables, between their marks in both files."""
+    told = record.read(PUBLISHED)
+    for file, tables in ((PAGE, all_tables), (README, few)):
+        file.write_text(replaced(file.read_text(), tables, told))
+
+
+def replaced(text: str, tables: Callable[[Record], str], told: Record) -> str:
+    """*text* with the *tables* of *told* between its marks."""
+    before, start, rest = text.partition(START)
+    _, end, after = rest.partition(END)
+    if not (start and end):
+        raise ValueError(f"the marks {START!r} and {END!r} are not both there")
+    return f"{before}{start}{tables(told)}\n{end}{after}"
+
+
+def all_tables(told: Record) -> str:
+    """Each question with its rows and the notes to them."""
+    sections = [_measured(told)]
+    for name, answer in told.questions.items():
+        title = f"{name}: {answer.title}"
+        sections += [f"{title}\n{'-' * len(title)}\n", _table(("", "Figure", "Bar", "", "Quartiles"), [(row.name, *row.told) for row in answer.rows])]
+        if notes := _notes(answer.rows):
+            sections.append(notes)
+    return "\n".join(sections)
+
+
+def few(told: Record) -> str:
+    """What :data:`FEW` names, as far as it was asked."""
+    rows = {(name, row.name): row.told for name, answer in told.questions.items() for row in answer.rows}
+    return "\n".join([_measured(told), _table(("", "Figure", "Bar"), [(words, *rows[place][:2]) for place, words in FEW.items() if place in rows])])
+
+
+def _measured(told: Record) -> str:
+    dates = sorted({answer.date.isoformat() for answer in told.questions.values()})
+    when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
+    return f"Measured on {told.machine}; {when}.\n"
+
+
+def _notes(rows: list[Row]) -> str:
+    """A line for each note, with the rows that it belongs to."""
+    names: dict[str, list[str]] = {}
+    for row in rows:
+        if row.note:
+            names.setdefault(row.note, []).append(row.name)
+    return "".join(f"* {'; '.join(found)}: {note}.\n" for note, found in names.items())
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    rule = " ".join("=" * max(width, 1) for width in widths)
+    # A first cell that is empty would make a row a part of the one above.
+    lines = [" ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [(head[0] or "\\", *head[1:]), *rows]]
+    return "\n".join([rule, lines[0], rule, *lines[1:], rule, ""])
+
+
+if __name__ == "__main__":
+    write()

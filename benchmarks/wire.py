@@ -1,0 +1,74 @@
+"""A client that costs next to nothing, over connections that stay open."""
+
+import http.client
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from itertools import chain
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from .posting import check
+from .work import Work
+
+CONNECTIONS = 8
+
+
+class Ways(NamedTuple):
+    """Ways to have the same requests answered."""
+
+    batch: Callable[[], object]
+    """In one batch."""
+    one: Callable[[], list[bytes]]
+    """Each for itself, on one connection."""
+    several: Callable[[], list[bytes]]
+    """Each for itself, on :data:`CONNECTIONS` connections at a time, in any order."""
+
+
+@contextmanager
+def ways(base: str, work: Work) -> Iterator[Ways]:
+    """The ways to the server at *base*.
+
+    :raises RuntimeError: when a request is not answered with 200, or in a batch otherwise than alone.
+    """
+    with ExitStack() as opened:
+        first, *others = [opened.enter_context(closing(Connection(base))) for _ in range(CONNECTIONS)]
+        threads = opened.enter_context(ThreadPoolExecutor(CONNECTIONS))
+        headers, body = first.post(work)
+        check("200 OK", headers, body, work, [first.get(path) for path in work.paths])
+
+        def several() -> list[bytes]:
+            # Whoever is free takes the next one.
+            left = iter(work.paths)
+            found = threads.map(lambda connection: [connection.get(path) for path in left], [first, *others])
+            return [*chain.from_iterable(found)]
+
+        yield Ways(lambda: first.post(work), lambda: [first.get(path) for path in work.paths], several)
+
+
+class Connection:
+    """One connection."""
+
+    def __init__(self, base: str) -> None:
+        self._connection = http.client.HTTPConnection(urlsplit(base).netloc, timeout=60)
+        self._connection.connect()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def get(self, path: str) -> bytes:
+        return self._answer("GET", path)[1]
+
+    def post(self, work: Work) -> tuple[list[tuple[str, str]], bytes]:
+        """The headers of the answer, and its body."""
+        return self._answer("POST", work.target, work.batch, {"Content-Type": work.content_type})
+
+    def _answer(
+        self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
+    ) -> tuple[list[tuple[str, str]], bytes]:
+        self._connection.request(method, path, body, headers or {})
+        response = self._connection.getresponse()
+        content = response.read()
+        if response.status != 200:
+            raise RuntimeError(f"{method} {path} was answered with {response.status}: {content[:200]!r}")
+        return response.getheaders(), content

@@ -1,0 +1,336 @@
+"""The benchmark's own machinery: what it says of a figure, what it lets through as an answer, and what it writes. Nothing is timed."""
+
+import datetime as dt
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from benchmarks import __main__ as command
+from benchmarks import apart, apps, questions, record, tables, work
+from benchmarks.answers import Figure, Row, exact, not_run
+from benchmarks.contestants import batch, flask_aggregator, flask_batch, flask_client, part, webob_blank, werkzeug_client
+from benchmarks.contestants import django_batch_requests as django_peer
+from benchmarks.contestants import kinto as kinto_peer
+from benchmarks.measure import alone
+from benchmarks.posting import poster
+from benchmarks.served import gunicorn
+from benchmarks.wire import ways
+from tests import peers
+from tests.servers.run import free_port, running
+from wsgibatch import BatchMiddleware, SubRequest, dialects
+from wsgibatch._lookup import members
+
+HERE, ELSEWHERE = (record.Machine(name, 2, "Linux x86_64", "CPython 3.11.7") for name in ("Here", "Elsewhere"))
+
+
+def answer(*rows: Row, day: int = 1) -> record.Answer:
+    return record.Answer("how fast it is", dt.date(2026, 1, day), list(rows))
+
+
+# What is said of a figure
+
+
+def test_a_figure_misses_a_bar_that_is_the_most_by_being_more() -> None:
+    assert [Row("", exact(value), 2, "x").missed for value in (1.9, 2, 2.1)] == [False, False, True]
+
+
+def test_a_figure_misses_a_bar_that_is_the_least_by_being_less() -> None:
+    assert [Row("", exact(value), 2, "x", ">=").missed for value in (1.9, 2, 2.1)] == [True, False, False]
+
+
+def test_a_row_reads_as_its_bar_is_meant() -> None:
+    assert Row("", Figure(7.31, 7.2, 7.4), 5, "x", ">=").told == ("7.31 x", ">= 5.00", "passed", "7.20 to 7.40")
+    assert Row("", exact(45_321), 45_000, "").told == ("45,321", "<= 45,000", "missed", "")
+
+
+def test_what_was_not_run_keeps_its_bar_and_has_not_missed_it() -> None:
+    row = not_run("", 5, "x", "no such package", ">=")
+
+    assert (row.missed, row.told, row.note) == (False, ("not run", ">= 5.00", "", ""), "cannot be run here: no such package")
+
+
+# What counts as answered
+
+
+def reads(*paths: str) -> list[SubRequest]:
+    return [SubRequest(number, "GET", path, [], id=str(number)) for number, path in enumerate(paths)]
+
+
+@pytest.mark.parametrize("dialect", [name for name in members(dialects) if name != "auto"])
+def test_a_batch_in_any_dialect_is_measured_where_it_is_answered_as_its_requests_are(dialect: str) -> None:
+    batch.prepare(apps.load("bottle").app, work.written(dialect, reads("/items/3", "/items/14")), dialect=dialect)()
+
+
+@pytest.mark.parametrize("dialect", [name for name in members(dialects) if name != "auto"])
+def test_a_batch_in_any_dialect_is_not_measured_where_it_is_answered_otherwise(dialect: str) -> None:
+    other = BatchMiddleware(apps.load("trivial").app, dialect=dialect)
+
+    with pytest.raises(RuntimeError, match="was answered with"):
+        poster(other, apps.load("bottle").app, work.written(dialect, reads("/items/3")))
+
+
+def test_a_batch_that_is_refused_is_not_measured() -> None:
+    with pytest.raises(RuntimeError, match="the batch was answered with 413"):
+        poster(BatchMiddleware(apps.load("trivial").app, max_requests=1), apps.load("trivial").app, work.gets(2))
+
+
+def test_what_an_app_does_not_answer_with_200_is_not_measured() -> None:
+    with pytest.raises(RuntimeError, match="did not answer /nothing/0 with 200"):
+        batch.prepare(apps.load("bottle").app, work.gets(1, "/nothing"))
+
+
+@pytest.mark.parametrize("loop", [flask_client, werkzeug_client, webob_blank])
+def test_a_loop_over_a_test_client_answers_what_the_app_does(loop: Any) -> None:
+    assert loop.prepare(apps.load("flask").app, work.gets(3))().count(b'"status_code": 200') == 3
+
+
+def test_the_loop_over_djangos_test_client_answers_what_the_app_does() -> None:
+    assert alone(_looped) == 3
+
+
+def _looped() -> int:
+    from benchmarks.contestants import django_client
+
+    return django_client.prepare(apps.load("django").app, work.gets(3))().count(b'"status_code": 200')
+
+
+PEERS = {
+    "flask_batch": (flask_batch.PACKAGES, "flask", "parts"),
+    "flask_aggregator": (flask_aggregator.PACKAGES, "flask", "routes"),
+    "django_batch_requests": (django_peer.PACKAGES, "django", "listed"),
+    "kinto": (kinto_peer.PACKAGES, "kinto", "records"),
+}
+
+
+@pytest.mark.parametrize("peer", PEERS)
+def test_a_peer_answers_in_its_environment_what_the_app_does(peer: str) -> None:
+    packages, app, kind = PEERS[peer]
+    try:
+        python = apart.environment(packages)
+    except apart.Unable as reason:
+        pytest.skip(f"no environment for it can be made here: {reason}")
+
+    assert apart.inside(python, peers.answered, peer, app, kind) == [exact(2)]
+
+
+@pytest.mark.parametrize("name", ["decode", "plan", "environ", "call", "encode"])
+def test_each_part_of_the_road_can_be_gone_by_itself(name: str) -> None:
+    run: Callable[[], object] = getattr(part, name)(apps.load("trivial").app, work.posts(3))
+
+    run()
+    run()
+
+
+# Environments of others
+
+
+def test_what_was_made_once_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    made: list[Path] = []
+
+    def make(folder: Path) -> None:
+        folder.mkdir()
+        made.append(folder)
+
+    first, second, other = (apart._kept(recipe, make) for recipe in (["Flask"], ["Flask"], ["Django"]))
+
+    assert (first, len(made)) == (second, 2)
+    assert other != first
+    assert sorted((tmp_path / "wsgibatch-benchmarks").iterdir()) == sorted([first, other])
+
+
+def test_what_could_not_be_made_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+
+    with pytest.raises(apart.Unable, match=r"SystemExit|not today"):
+        apart._kept(["any"], lambda folder: apart._done([sys.executable, "-c", "raise SystemExit('not today')"]))
+
+    assert [*(tmp_path / "wsgibatch-benchmarks").iterdir()] == []
+
+
+def test_a_peer_that_is_not_there_is_told_as_one_that_cannot_be_run() -> None:
+    with pytest.raises(apart.Unable, match="ModuleNotFoundError: No module named 'flask_aggregator'"):
+        apart.inside(Path(sys.executable), peers.answered, "flask_aggregator", "flask", "routes")
+
+
+def test_what_fails_beside_a_peer_is_not_taken_for_one_that_cannot_be_run() -> None:
+    with pytest.raises(RuntimeError, match="ours does not work"):
+        apart.inside(Path(sys.executable), peers.failing)
+
+
+def test_a_process_that_times_itself_takes_turns_with_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apart, "ROUNDS", 3)
+    monkeypatch.setattr(apart, "SECONDS", 0)
+    told = "import sys; print('ready', flush=True); [print(number + 0.5, flush=True) for number, _ in enumerate(sys.stdin)]"
+
+    ours, theirs = apart.taking_turns(lambda: None, [sys.executable, "-c", told], {})
+
+    assert (len(ours), theirs) == (3, [0.5, 1.5, 2.5])
+
+
+# Servers
+
+
+def test_each_way_to_a_server_has_every_request_answered() -> None:
+    with gunicorn("make('bottle')") as base, ways(base, work.gets(20)) as sent:
+        sent.batch()
+        one, several = sent.one(), sent.several()
+
+    assert one == [b'{"number": %d}' % number for number in range(20)]
+    assert sorted(several) == sorted(one)
+
+
+@pytest.fixture
+def echo() -> Iterator[int]:
+    """The port of a server that sends back what it gets."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                while piece := connection.recv(1 << 16):
+                    connection.sendall(piece)
+
+        # The one that looks whether the proxy listens reaches us as well.
+        threads = [threading.Thread(target=serve) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        yield listening.getsockname()[1]
+        for thread in threads:
+            thread.join()
+
+
+def test_the_delay_keeps_every_byte_and_its_place(echo: int) -> None:
+    sent = b"".join(b"%07d\n" % number for number in range(100_000))
+    port = free_port()
+    with (
+        running([sys.executable, "-m", "benchmarks.delay", str(port), str(echo), "0.01"], port, apart.ROOT),
+        socket.create_connection(("127.0.0.1", port), timeout=30) as connection,
+    ):
+
+        def send() -> None:
+            connection.sendall(sent)
+            connection.shutdown(socket.SHUT_WR)
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        received = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+        sender.join()
+
+    assert received == sent
+
+
+# What is written
+
+
+@pytest.fixture
+def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that stands for the documentation."""
+    for name, file in (("PAGE", "page.rst"), ("README", "readme.rst")):
+        (tmp_path / file).write_text(f"before\n\n{tables.START}old\n{tables.END}\nbehind\n")
+        monkeypatch.setattr(tables, name, tmp_path / file)
+    monkeypatch.setattr(tables, "PUBLISHED", tmp_path / "answers.json")
+    return tmp_path
+
+
+def test_answers_are_put_between_the_marks(published: Path) -> None:
+    tables.publish(record.Record(HERE, {"p4": answer(Row("Flask", exact(1.19), 1.22, "x", note="by the clock"))}))
+
+    page = (published / "page.rst").read_text()
+    assert (page.startswith("before\n\n"), page.endswith("\nbehind\n"), "old" in page) == (True, True, False)
+    assert "Here, 2 cores, Linux x86_64, CPython 3.11.7; 2026-01-01" in page
+    assert "Flask 1.19 x <= 1.22 passed" in page
+    assert "* Flask: by the clock." in page
+    assert "Flask 1.19 x <= 1.22\n" in (published / "readme.rst").read_text().replace(tables.FEW["p4", "Flask"], "Flask")
+
+
+def test_answers_to_some_questions_stand_beside_the_earlier_ones(published: Path) -> None:
+    row = Row("JSON", exact(1), None, "x")
+    tables.publish(record.Record(HERE, {"p5": answer(row), "p6": answer(row), "sizes": answer(row)}))
+
+    tables.publish(record.Record(HERE, {"p6": answer(row, day=2), "p3": answer(row, day=2)}))
+
+    kept = record.read(published / "answers.json")
+    assert {name: told.date.day for name, told in kept.questions.items()} == {"p3": 2, "p5": 1, "p6": 2, "sizes": 1}
+    assert [*kept.questions] == ["p3", "p5", "p6", "sizes"]
+
+
+def test_answers_of_two_machines_do_not_stand_together(published: Path) -> None:
+    row = Row("JSON", exact(1), None, "x")
+    tables.publish(record.Record(HERE, {"p5": answer(row), "p6": answer(row)}))
+
+    with pytest.raises(ValueError, match="p6 are of another machine"):
+        tables.publish(record.Record(ELSEWHERE, {"p5": answer(row)}))
+
+    tables.publish(record.Record(ELSEWHERE, {"p5": answer(row), "p6": answer(row)}))
+    assert record.read(published / "answers.json").machine == ELSEWHERE
+
+
+def test_the_tables_are_those_of_the_published_answers() -> None:
+    told = record.read(tables.PUBLISHED)
+
+    for file, render in ((tables.PAGE, tables.all_tables), (tables.README, tables.few)):
+        assert tables.replaced(file.read_text(), render, told) == file.read_text()
+
+
+def test_every_question_and_every_bar_is_published() -> None:
+    told = record.read(tables.PUBLISHED)
+
+    assert [*told.questions] == questions.names()
+    assert [number for number in range(1, 18) if all(row.bar is None for row in told.questions[f"p{number}"].rows)] == []
+    assert [place for place in tables.FEW if place[1] not in {row.name for row in told.questions[place[0]].rows}] == []
+
+
+# The command
+
+
+@pytest.fixture
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with two questions, of which one misses a bar."""
+    text = "from benchmarks.answers import Row, exact\n\ntitle = 'a title'\n\ndef ask():\n    return [Row('a row', exact({}), 2, 'x')]\n"
+    (tmp_path / "good.py").write_text(text.format(1))
+    (tmp_path / "bad.py").write_text(text.format(3))
+    monkeypatch.setattr(questions, "__path__", [str(tmp_path)])
+    yield tmp_path
+    for name in ("good", "bad"):
+        sys.modules.pop(f"benchmarks.questions.{name}", None)
+
+
+@pytest.mark.parametrize(("names", "status"), [(["good"], 0), (["bad"], 1), ([], 1), (["GOOD"], 0)])
+def test_the_exit_status_says_whether_a_bar_is_missed(asked: Path, monkeypatch: pytest.MonkeyPatch, names: list[str], status: int) -> None:
+    monkeypatch.setattr(sys, "argv", ["benchmarks", *names])
+
+    assert command.main() == status
+
+
+def test_answers_are_written_as_json(asked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "--json", str(asked / "told.json")])
+    command.main()
+
+    told = record.read(asked / "told.json")
+    assert {name: [row.missed for row in found.rows] for name, found in told.questions.items()} == {"bad": [True], "good": [False]}
+    assert (asked / "told.json").read_text().count('"missed": true') == 1
+
+
+def test_what_was_answered_is_written_when_a_question_fails(asked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (asked / "worse.py").write_text("title = 'a title'\n\ndef ask():\n    raise RuntimeError('nothing to count with')\n")
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "--json", str(asked / "told.json")])
+
+    with pytest.raises(RuntimeError, match="nothing to count with"):
+        command.main()
+
+    assert [*record.read(asked / "told.json").questions] == ["bad", "good"]
+
+
+def test_a_question_that_nobody_knows_is_refused(asked: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "better"])
+
+    with pytest.raises(SystemExit):
+        command.main()
+
+    assert "there is no question better (known: bad, good)" in capsys.readouterr().err
