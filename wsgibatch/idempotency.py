@@ -26,7 +26,7 @@ from ._idempotency.leases import Lease, leases
 from ._idempotency.policy import Choice, Dimensions, Policy, Rule, chosen
 from ._idempotency.records import STALE, Record, again
 from ._idempotency.reply import Reply
-from ._inherit import CLAIM, GROUP, READS, TOUCH
+from ._inherit import CLAIM, GROUP, IN_FLIGHT, IN_TURN, READS, TOUCH
 from ._log import log_store
 from .errors import ConfigError
 from .model import Fault, Group
@@ -85,6 +85,8 @@ class IdempotencyMiddleware:
         except Refused as refused:
             body.close()
             status, headers, document = claims.problem(refused, policy)
+            if refused.in_flight and IN_TURN in environ:
+                headers.append((IN_FLIGHT, "true"))
             start_response(status, headers)
             return [document]
         except BaseException:

@@ -40,7 +40,7 @@ _TAKEN = frozenset(
 _COMPUTED = frozenset(
     {"REQUEST_METHOD", "PATH_INFO", "QUERY_STRING", "CONTENT_TYPE", "CONTENT_LENGTH", "RAW_URI", "REQUEST_URI"}
     | {"wsgi.input", "wsgi.input_terminated", "wsgi.file_wrapper", "wsgi.run_once"}
-    | {"wsgibatch.deadline", "wsgibatch.group", "wsgibatch.idempotency", "wsgibatch.item"}
+    | {"wsgibatch.deadline", "wsgibatch.group", "wsgibatch.idempotency", "wsgibatch.in_turn", "wsgibatch.item"}
 )
 """Environ keys that each item has of its own."""
 _REFERENCE = re.compile(r"\w+(\.\w+)*:\w+(\.\w+)*")

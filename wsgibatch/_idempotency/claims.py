@@ -29,11 +29,12 @@ class Refused(Exception):
     """A request is answered without running.
 
     :param retry_after: seconds, for a header of that name.
+    :param in_flight: because another request has its key now?
     """
 
-    def __init__(self, fault: Fault, retry_after: int | None = None) -> None:
+    def __init__(self, fault: Fault, retry_after: int | None = None, in_flight: bool = False) -> None:
         super().__init__(fault.detail)
-        self.fault, self.retry_after = fault, retry_after
+        self.fault, self.retry_after, self.in_flight = fault, retry_after, in_flight
 
 
 Kind: TypeAlias = Literal["explicit", "derived", "lock"]
@@ -245,7 +246,7 @@ def in_flight(busy: Busy, want: Wanted, policy: Policy) -> Refused:
     """The refusal of a request that has waited in vain."""
     detail = "Another request that must not run beside this one" if want.kind == "lock" else "A request with this key"
     fault = Fault(policy.in_flight_status, "in-flight", f"{detail} is being answered: come back for its answer.")
-    return Refused(_told(fault, want), max(1, min(ceil(busy.left), 5)))
+    return Refused(_told(fault, want), max(1, min(ceil(busy.left), 5)), in_flight=True)
 
 
 def in_group(want: Wanted) -> Refused:
