@@ -180,7 +180,7 @@ def checked(info: FieldInfo, value: Any) -> Any:
     try:
         return msgspec.convert(value, info.type)
     except msgspec.ValidationError as error:
-        words = [word for word in _bare(info.type) if isinstance(word, str)]
+        words = [str(word) for word in _bare(info.type) if not isinstance(word, type)]
         raise ConfigError(f"{info.name}: {value!r} is none of {', '.join(words)}" if words else f"{info.name}: {error}") from None
 
 
@@ -239,7 +239,7 @@ def from_text(info: FieldInfo, text: str) -> Any:
     text = text.strip()
     wanted = _bare(info.type)
     if info.name in ("before_item", "after_item"):
-        return named(text)
+        return named(text, info.name)
     if _is_list(info.type):
         return tuple(text.replace(",", " ").split())
     if bool in wanted:

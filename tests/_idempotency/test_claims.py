@@ -633,6 +633,36 @@ def test_a_policy_that_cannot_work_is_refused(wrong: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("derive", "environ, body"),
+        ("lock", "environ, body"),
+        ("fingerprint", "environ, body"),
+        ("principal", "environ"),
+        ("revalidate", "environ"),
+    ],
+)
+def test_a_callable_that_cannot_be_called_is_refused_with_how_it_is(name: str, wanted: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^{name}: is called as f\({wanted}\), and .*: too many positional arguments$"):
+        Policy(**{"ttl": 1, name: lambda: ""})  # type: ignore[arg-type]  # that is wrong here
+
+
+def test_a_function_that_chooses_no_policy_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"^policy: is called as f\(environ\), and "):
+        chosen(lambda: None, {})  # type: ignore[arg-type,misc]  # as above
+
+
+def test_a_callable_that_tells_nothing_of_itself_is_taken() -> None:
+    assert Policy(principal=str).principal is str
+
+
+@pytest.mark.parametrize(("name", "known"), [("in_flight_status", "409, 423, 503"), ("on_crash", "execute, fail")])
+def test_a_word_that_is_none_is_refused_with_those_that_are(name: str, known: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{name}: 425 is none of {known}$"):
+        Policy(**{name: 425})  # type: ignore[arg-type]  # that is wrong here
+
+
+@pytest.mark.parametrize(
     "wrong", [{info.name: () if info.name in ("headers", "cookies") else False for info in fields(Dimensions)}, {"headers": "a b"}, {"body": "yes"}]
 )
 def test_dimensions_that_cannot_work_are_refused(wrong: dict[str, Any]) -> None:
@@ -652,7 +682,17 @@ def test_single_fields_do_not_stand_beside_a_policy() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [5, "POST", [5], [("POST", "/a")], [("post", "/a", SHARED)], [("POST", "(", SHARED)], [("POST", 5, SHARED)], [("POST", "/a", 5)]],
+    [
+        5,
+        [],
+        "POST",
+        [5],
+        [("POST", "/a")],
+        [("post", "/a", SHARED)],
+        [("POST", "(", SHARED)],
+        [("POST", 5, SHARED)],
+        [("POST", "/a", 5)],
+    ],
     ids=str,
 )
 def test_what_is_no_policy_is_refused(wrong: Any) -> None:

@@ -310,8 +310,8 @@ def test_clients_are_told_apart_by_their_sessions(environment: dict[str, str]) -
     [
         ({"stor": "memory://"}, "a policy has no field 'stor'"),
         ({"wait": "long"}, "wait: Expected `float`, got `str`"),
-        ({"store": "memcached://"}, "'memcached' is none of the stores"),
-        ({"policy": "nowhere:rules"}, "'nowhere:rules' cannot be found"),
+        ({"store": "memcached://"}, "store: 'memcached' is none of the stores"),
+        ({"policy": "nowhere:rules"}, "policy: 'nowhere:rules' cannot be found"),
         ({"policy": f"{__name__}:rules", "wait": 5}, "wait: belongs into the policy"),
         ({"wait": 5, "WAIT": 6}, "WSGIBATCH_IDEMPOTENCY: a setting is given twice"),
         ("memory://", "WSGIBATCH_IDEMPOTENCY: Expected `object`, got `str`"),

@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import fields, force_setattr
 
 from .._grammar import TOKEN
-from .._lookup import named, nearest
+from .._lookup import check_call, named, nearest
 from ..errors import ConfigError
 from ..settings import Words, checked, from_text
 
@@ -167,12 +167,16 @@ def _check_together(policy: Policy) -> None:
         chosen = getattr(policy, name)
         if not (chosen is None or isinstance(chosen, Dimensions) or callable(chosen)):
             raise ConfigError(f"{name}: wsgibatch.idempotency.Dimensions or a callable is wanted, not {chosen!r}")
+        if callable(chosen):
+            check_call(name, chosen, "environ", "body")
     for name in ("principal", "revalidate"):
-        if not (getattr(policy, name) is None or callable(getattr(policy, name))):
-            raise ConfigError(f"{name}: a callable is wanted, not {getattr(policy, name)!r}")
+        if getattr(policy, name) is not None:
+            check_call(name, getattr(policy, name), "environ")
     known = ("raw", "json", "multipart")
     if not (policy.fingerprint is None or policy.fingerprint in known or callable(policy.fingerprint)):
         raise ConfigError(f"fingerprint: {policy.fingerprint!r} is none of {', '.join(known)}, no callable and not None")
+    if callable(policy.fingerprint):
+        check_call("fingerprint", policy.fingerprint, "environ", "body")
     if policy.derive is not None and policy.required:
         raise ConfigError("derive: makes keys of requests that required=True refuses")
     if policy.derive is not None and policy.ttl is None:
@@ -219,10 +223,15 @@ def chosen(policy: Policy | Choice | Iterable[Rule] | None, overrides: dict[str,
         return _checked(policy)
     if isinstance(policy, str) or not isinstance(policy, Iterable):
         raise ConfigError(f"policy: {policy!r} is no Policy, no callable and no list of (methods, path, Policy)")
-    return _by_rule([_rule(rule) for rule in policy])
+    rules = [_rule(rule) for rule in policy]
+    if not rules:
+        raise ConfigError("policy: a list without a rule guards nothing")
+    return _by_rule(rules)
 
 
 def _checked(choice: Choice) -> Choice:
+    check_call("policy", choice, "environ")
+
     def choose(environ: dict[str, Any]) -> Policy | None:
         policy = choice(environ)
         if policy is None or isinstance(policy, Policy):
@@ -277,9 +286,9 @@ def understood(name: str, value: Any) -> Any:
     if not isinstance(value, str):
         return value
     if name in ("principal", "revalidate"):
-        return named(value)
+        return named(value, name)
     if name == "fingerprint":
-        return None if value == "none" else named(value) if ":" in value else value
+        return None if value == "none" else named(value, name) if ":" in value else value
     if name in ("derive", "lock"):
         return _dimensions(name, value)
     return value
@@ -288,7 +297,7 @@ def understood(name: str, value: Any) -> Any:
 def _dimensions(field: str, text: str) -> Any:
     words = text.replace(",", " ").split()
     if len(words) == 1 and ":" in text and words[0].partition(":")[0] not in ("header", "cookie"):
-        return named(words[0])
+        return named(words[0], field)
     several: dict[str, list[str]] = {"headers": [], "cookies": []}
     known = [info.name for info in fields(Dimensions) if info.name not in several]
     found = dict.fromkeys(known, False)

@@ -300,7 +300,7 @@ def _keeping(overrides: dict[str, Any]) -> dict[str, Any]:
     """What :class:`IdempotencyMiddleware` takes, by name: *overrides* before WSGIBATCH_IDEMPOTENCY."""
     made = {name: understood(name, value) for name, value in (dict_of("WSGIBATCH_IDEMPOTENCY") | overrides).items()}
     if isinstance(made.get("policy"), str):
-        made["policy"] = named(made["policy"])
+        made["policy"] = named(made["policy"], "policy")
     if not made.keys() & {"policy", "principal", "cookies"}:
         made["cookies"] = (project.SESSION_COOKIE_NAME,)
     return made
