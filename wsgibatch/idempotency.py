@@ -79,7 +79,7 @@ class IdempotencyMiddleware:
         try:
             key = claims.client_key(environ, policy)
             who = claims.sender(environ, policy, key)
-            if claims.needs_body(policy, key):
+            if claims.needs_body(policy, key, who):
                 body = _body_of(environ, policy.max_request)
             found = self._claimed(claims.wanted(environ, policy, key, who, body), environ, policy)
         except Refused as refused:

@@ -163,14 +163,33 @@ def test_one_key_of_two_principals_is_two_keys(policy: Policy, one: dict[str, An
         (Policy(cookies=("sid",)), {"HTTP_COOKIE": "sid=; other=1"}),
         (Policy(principal=lambda environ: None), ANNA),
         (Policy(principal=lambda environ: ""), ANNA),
-        (Policy(derive=Dimensions(), ttl=1), {}),
         (Policy(lock=Dimensions()), {}),
+        (Policy(lock=lambda environ, body: "x"), {}),
+        (Policy(lock=Dimensions(), derive=Dimensions(), ttl=1), {}),
     ],
 )
 def test_nobody_has_no_keys(policy: Policy, changes: dict[str, Any]) -> None:
     refused = refusal(lambda: stored(policy, None if policy.derive or policy.lock else "k", **changes))
 
     assert (refused.fault.status, refused.fault.code) == (400, "principal-missing")
+
+
+@pytest.mark.parametrize("source", [Dimensions(), lambda environ, body: "x"], ids=["dimensions", "callable"])
+def test_nobody_who_has_sent_no_key_has_none_made_and_is_not_refused(source: Any) -> None:
+    policy = Policy(derive=source, ttl=1)
+
+    assert stored(policy, None) == []
+    assert not claims.needs_body(policy, None, None)
+    assert len(stored(policy, None, **ANNA)) == 1
+    assert refusal(lambda: stored(policy, "k")).fault.code == "principal-missing"
+
+
+def test_nobody_has_a_key_made_where_it_does_not_matter_who_sends_a_request() -> None:
+    assert len(stored(Policy(derive=Dimensions(principal=False), ttl=1), None)) == 1
+
+
+def test_a_lock_that_is_not_wanted_is_refused_to_nobody() -> None:
+    assert stored(Policy(lock=lambda environ, body: None), None) == []
 
 
 def test_other_cookies_do_not_tell_who_sends_a_request() -> None:
@@ -280,7 +299,7 @@ def test_a_lock_and_a_derived_key_of_one_request_are_two() -> None:
     ],
 )
 def test_a_body_is_read_where_something_depends_on_it(policy: Policy, key: str | None, needed: bool) -> None:
-    assert claims.needs_body(policy, key) is needed
+    assert claims.needs_body(policy, key, ("shared",)) is needed
 
 
 # Fingerprints

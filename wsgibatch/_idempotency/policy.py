@@ -80,7 +80,8 @@ class Policy(Struct, kw_only=True, frozen=True, dict=True):
     cookies: Words = ()
     """The cookies that tell who sends a request, such as ``sessionid``."""
     anonymous: Literal["refuse", "shared", "address"] = "refuse"
-    """Requests of which nobody knows who sends them: refused, all one principal, or one for each REMOTE_ADDR."""
+    """Requests of which nobody knows who sends them: ``refuse`` those with a key, and leave those without one unguarded; ``shared``, they are all one
+    principal; ``address``, one for each REMOTE_ADDR."""
     revalidate: Any = None
     """``f(environ) -> bool``, asked before a reply is given out again: may this request still have it?"""
 
