@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -253,6 +255,25 @@ def test_outside_of_requests_the_store_of_the_settings_is_told(told: set[str], t
     store = SqliteStore(tmp_path / "replies.db")
     assert store.seen([tags._stored(f"{BOOK}:1")]) != [None]
     store.close()
+
+
+def test_a_store_that_cannot_be_had_is_told_of_by_the_checks_and_not_by_a_traceback(environment: dict[str, str]) -> None:
+    lines = [
+        "from django.conf import settings",
+        "urlpatterns = []",
+        "settings.configure(INSTALLED_APPS=[], ROOT_URLCONF='__main__', WSGIBATCH_IDEMPOTENCY={'store': 'memcached://'})",
+        "import django; django.setup()",
+        "from wsgibatch.integrations.django import track; track()",
+        "from django.core.management import execute_from_command_line",
+        "execute_from_command_line(['manage.py', 'check'])",
+    ]
+
+    ended = subprocess.run([sys.executable, "-c", "\n".join(lines)], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    assert "(wsgibatch.E002) store: 'memcached' is none of the stores" in ended.stderr
+    assert "what changes outside of requests makes no reply out of date: store: 'memcached'" in ended.stderr
 
 
 # Settings
