@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -1034,7 +1035,66 @@ def test_a_lock_is_given_back_by_who_is_refused(till: Till, store: Watched) -> N
     assert pay(app).body == b"charge 1"
 
 
+# Stores that are not shared
+
+
+def unshared(caplog: pytest.LogCaptureFixture) -> int:
+    return caplog.text.count("this server has several processes, and memory:// is each one's own")
+
+
+def test_a_memory_in_one_of_several_processes_is_warned_of_once(till: Till, caplog: pytest.LogCaptureFixture) -> None:
+    app = guarded(till)
+
+    for key in ("a", "b"):
+        pay(app, key, wsgi__multiprocess=True)
+
+    assert (unshared(caplog), caplog.records[0].levelname) == (1, "WARNING")
+
+
+@pytest.mark.parametrize(("several", "key"), [(False, "k"), (True, None)])
+def test_a_memory_that_nothing_depends_on_is_not_warned_of(till: Till, several: bool, key: str | None, caplog: pytest.LogCaptureFixture) -> None:
+    pay(guarded(till), key, wsgi__multiprocess=several)
+
+    assert unshared(caplog) == 0
+
+
+def test_a_store_that_processes_share_is_not_warned_of(till: Till, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pay(guarded(till, f"sqlite:///{tmp_path}/replies.db"), wsgi__multiprocess=True)
+
+    assert unshared(caplog) == 0
+
+
 # Stores that fail
+
+
+def test_a_store_that_is_down_is_told_of_in_one_line(till: Till, store: Watched, caplog: pytest.LogCaptureFixture) -> None:
+    store.fails = {"begin"}
+
+    pay(guarded(till, store))
+
+    [record] = caplog.records
+    assert record.getMessage() == "the store of idempotent replies failed to claim a key: begin failed"
+    assert (record.levelname, record.exc_info) == ("ERROR", None)
+
+
+def test_whoever_looks_for_a_fault_gets_the_traceback(till: Till, store: Watched, caplog: pytest.LogCaptureFixture) -> None:
+    store.fails = {"begin"}
+    caplog.set_level(logging.DEBUG, "wsgibatch")
+
+    pay(guarded(till, store))
+
+    assert caplog.records[0].exc_info
+
+
+def test_what_a_store_has_not_foreseen_is_told_with_its_traceback(till: Till, caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(MemoryStore):
+        def begin(self, *arguments: Any) -> Claim:
+            raise KeyError(5)
+
+    pay(guarded(till, Broken()))
+
+    assert "failed to claim a key: 5" in caplog.text
+    assert caplog.records[0].exc_info
 
 
 def test_with_a_key_nothing_runs_unguarded(till: Till, store: Watched, caplog: pytest.LogCaptureFixture) -> None:
