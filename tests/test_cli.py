@@ -326,7 +326,7 @@ def eventually(look: Any, expected: object) -> bool:
         ("--path", "batch", "path: 'batch' should begin with '/' and be printable"),
         ("--dialect", "jango", "'jango' is none of the dialects (did you mean 'django'?)"),
         ("--executor", "thread", "'thread' is none of the executors (did you mean 'threads'?)"),
-        ("--executor", "nowhere:Executor", "'nowhere:Executor' cannot be found: No module named 'nowhere'"),
+        ("--executor", "nowhere:Executor", "executor: 'nowhere:Executor' cannot be found: No module named 'nowhere'"),
     ],
 )
 def test_serve_refuses_a_setting_that_cannot_work_with_a_sentence(option: str, value: str, sentence: str) -> None:

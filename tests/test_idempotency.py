@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -948,6 +949,52 @@ def test_nothing_is_executed_twice_for_a_header_that_it_went_by() -> None:
     assert languages(Policy(), "GET", "de", "en", key="k") == [b"charge 1", b"charge 1"]
 
 
+def charged(said: str, policy: Policy, method: str = "GET", advice: tuple[tuple[str, str], ...] = (), **changes: Any) -> int:
+    """How often an app runs for two equal requests whose answers say *said* in Cache-Control."""
+    till = Till(headers=[("Cache-Control", said), *advice])
+    app = guarded(till, policy=[(method, ".*", policy)])
+    for _ in range(2):
+        pay(app, **{"key": None, "body": b"", "REQUEST_METHOD": method, **changes})
+    return len(till.charged)
+
+
+SHARED, ADDRESS = (Policy(derive=Dimensions(), ttl=60, anonymous=who) for who in ("shared", "address"))
+OWN, ANYBODYS = Policy(derive=Dimensions(), ttl=60), Policy(derive=Dimensions(principal=False), ttl=60)
+NOBODY: dict[str, Any] = {"HTTP_AUTHORIZATION": None}
+
+
+@pytest.mark.parametrize("said", ["no-store", "max-age=0, No-Store"])
+def test_an_answer_to_a_read_that_is_not_to_be_stored_is_not_kept(said: str) -> None:
+    assert charged(said, OWN) == 2
+
+
+@pytest.mark.parametrize(("policy", "changes"), [(SHARED, NOBODY), (ADDRESS, NOBODY), (ANYBODYS, {})])
+def test_an_answer_for_one_client_is_not_kept_for_several(policy: Policy, changes: dict[str, Any]) -> None:
+    assert charged('max-age=60, private="Set-Cookie"', policy, **changes) == 2
+    assert charged("max-age=60", policy, **changes) == 1
+
+
+@pytest.mark.parametrize("policy", [OWN, SHARED])
+def test_an_answer_for_one_client_is_kept_for_that_client(policy: Policy) -> None:
+    assert charged("private", policy) == 1
+
+
+def test_what_caches_are_told_of_a_write_or_of_a_client_with_a_key_says_nothing_here() -> None:
+    assert charged("no-store", OWN, "POST") == 1
+    assert charged("no-store", Policy(), key="k") == 1
+
+
+def test_what_the_app_says_to_us_stands_before_what_it_says_to_caches() -> None:
+    assert charged("no-store", OWN, advice=(("Idempotency-Store", "60"),)) == 1
+
+
+def test_nobody_who_has_sent_no_key_is_answered_by_the_app(till: Till, store: Watched) -> None:
+    app = guarded(till, store, derive=Dimensions(), ttl=60, max_request=3)
+
+    assert [pay(app, None, HTTP_AUTHORIZATION=None).status for _ in range(2)] == [201, 201]
+    assert (till.charged, store.begun) == ([b"5 EUR", b"5 EUR"], [])
+
+
 def test_answers_of_one_host_are_not_those_of_another() -> None:
     app = guarded(Till(), derive=Dimensions(), ttl=60)
 
@@ -999,7 +1046,66 @@ def test_a_lock_is_given_back_by_who_is_refused(till: Till, store: Watched) -> N
     assert pay(app).body == b"charge 1"
 
 
+# Stores that are not shared
+
+
+def unshared(caplog: pytest.LogCaptureFixture) -> int:
+    return caplog.text.count("this server has several processes, and memory:// is each one's own")
+
+
+def test_a_memory_in_one_of_several_processes_is_warned_of_once(till: Till, caplog: pytest.LogCaptureFixture) -> None:
+    app = guarded(till)
+
+    for key in ("a", "b"):
+        pay(app, key, wsgi__multiprocess=True)
+
+    assert (unshared(caplog), caplog.records[0].levelname) == (1, "WARNING")
+
+
+@pytest.mark.parametrize(("several", "key"), [(False, "k"), (True, None)])
+def test_a_memory_that_nothing_depends_on_is_not_warned_of(till: Till, several: bool, key: str | None, caplog: pytest.LogCaptureFixture) -> None:
+    pay(guarded(till), key, wsgi__multiprocess=several)
+
+    assert unshared(caplog) == 0
+
+
+def test_a_store_that_processes_share_is_not_warned_of(till: Till, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pay(guarded(till, f"sqlite:///{tmp_path}/replies.db"), wsgi__multiprocess=True)
+
+    assert unshared(caplog) == 0
+
+
 # Stores that fail
+
+
+def test_a_store_that_is_down_is_told_of_in_one_line(till: Till, store: Watched, caplog: pytest.LogCaptureFixture) -> None:
+    store.fails = {"begin"}
+
+    pay(guarded(till, store))
+
+    [record] = caplog.records
+    assert record.getMessage() == "the store of idempotent replies failed to claim a key: begin failed"
+    assert (record.levelname, record.exc_info) == ("ERROR", None)
+
+
+def test_whoever_looks_for_a_fault_gets_the_traceback(till: Till, store: Watched, caplog: pytest.LogCaptureFixture) -> None:
+    store.fails = {"begin"}
+    caplog.set_level(logging.DEBUG, "wsgibatch")
+
+    pay(guarded(till, store))
+
+    assert caplog.records[0].exc_info
+
+
+def test_what_a_store_has_not_foreseen_is_told_with_its_traceback(till: Till, caplog: pytest.LogCaptureFixture) -> None:
+    class Broken(MemoryStore):
+        def begin(self, *arguments: Any) -> Claim:
+            raise KeyError(5)
+
+    pay(guarded(till, Broken()))
+
+    assert "failed to claim a key: 5" in caplog.text
+    assert caplog.records[0].exc_info
 
 
 def test_with_a_key_nothing_runs_unguarded(till: Till, store: Watched, caplog: pytest.LogCaptureFixture) -> None:

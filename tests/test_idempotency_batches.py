@@ -10,13 +10,14 @@ from wsgiref.validate import validator
 import pytest
 
 from tests.executors.members import every_executor_here
-from tests.gateway import Answer, Item, get, post
+from tests.gateway import Answer, Item, get, post, problem
 from tests.prepared import Prepared
 from tests.test_idempotency import ANNA, Clock, Watched
 from wsgibatch import BatchMiddleware, ConfigError, Group, Settings, SubRequest
 from wsgibatch._plan import make_plan
-from wsgibatch.idempotency import Dimensions, IdempotencyMiddleware
-from wsgibatch.model import Batch, Claimed, Edge, Held, Kept
+from wsgibatch.idempotency import Dimensions, IdempotencyMiddleware, Policy
+from wsgibatch.model import Batch, Claim, Claimed, Edge, Held, Kept
+from wsgibatch.stores.memory import MemoryStore
 
 
 class Shop:
@@ -225,7 +226,7 @@ def test_a_batch_that_was_interrupted_goes_on_where_it_was(shop: Shop) -> None:
     names = ["/a", "/b", "/c", "/d"]
     assert sent(app, [order(name) for name in names]).statuses == [201, 201, 500, 201]
     shop.fails.clear()
-    assert sent(app, [order(name) for name in names]).codes == ["ran", "ran", "in-flight", "ran"]
+    assert sent(app, [order(name) for name in names]).codes == ["ran", "ran", "in-flight", "held-back"]
     clock.now += 31
 
     again = sent(app, [order(name) for name in names])
@@ -246,6 +247,120 @@ def test_an_item_cannot_reach_what_guards_its_batch(shop: Shop, store: Watched) 
     assert seen == [None]
     with pytest.raises(ConfigError, match="wsgibatch.idempotency"):
         Settings(keep_environ=("wsgibatch.idempotency",))
+
+
+# Writes behind one that is in flight elsewhere
+
+
+class Elsewhere(MemoryStore):
+    """A store in which the keys of some requests are in flight elsewhere, the first that it is asked for."""
+
+    def __init__(self, count: int = 1) -> None:
+        super().__init__()
+        self.count = count
+
+    def begin(self, key: str, fingerprint: bytes, *arguments: Any) -> Claim:
+        self.count -= 1
+        return Held(3.2, fingerprint) if self.count >= 0 else super().begin(key, fingerprint, *arguments)
+
+
+@every_executor_here
+@pytest.mark.parametrize("order_of_items", ["barrier", "sequential"])
+def test_a_write_waits_for_one_before_it_that_is_in_flight_elsewhere(shop: Shop, executor: str, order_of_items: str) -> None:
+    app = behind(shop, Elsewhere(), executor=executor, order=order_of_items)
+    items = [get("/0"), order("/1"), order("/2"), get("/3"), {**order("/4"), "method": "PATCH"}]
+    try:
+        first, again = sent(app, items), sent(app, items)
+    finally:
+        app.close()
+
+    assert first.codes == ["ran", "in-flight", "held-back", "ran", "held-back"]
+    assert first.statuses == [201, 409, 424, 201, 424]
+    assert again.statuses == [201] * 5
+    assert [path for path in shop.ran if path in ("/1", "/2", "/4")] == ["/1", "/2", "/4"]
+
+
+def test_a_batch_that_is_sent_again_while_it_runs_does_not_overtake_itself(shop: Shop, store: Watched) -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    def slow(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if environ["PATH_INFO"] == "/b":
+            entered.set()
+            assert leave.wait(30)
+        return shop(environ, start_response)
+
+    app = behind(slow, store)
+    items = [order("/a"), order("/b"), order("/c")]
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(sent, app, items)
+        assert entered.wait(30)
+        try:
+            second = sent(app, items)
+        finally:
+            leave.set()
+        first = running.result(30)
+
+    assert (second.codes, replayed(second)) == (["ran", "in-flight", "held-back"], [True, False, False])
+    assert (first.statuses, shop.ran) == ([201] * 3, ["/a", "/b", "/c"])
+
+
+def test_who_is_held_back_is_told_when_to_come_back_and_for_what(shop: Shop) -> None:
+    answer = sent(behind(shop, Elsewhere()), [order("/a"), order("/b")])
+
+    assert [item["headers"]["Retry-After"] for item in answer.items] == ["4", "4"]
+    assert problem(answer.items[1])["failed_item"] == 0
+    assert all("In-Flight" not in name for item in answer.items for name in item["headers"])
+
+
+def test_a_key_of_its_own_holds_back_what_has_none(shop: Shop) -> None:
+    answer = sent(behind(shop, Elsewhere()), [order("/a", Idempotency_Key="k"), order("/b")], None)
+
+    assert (answer.codes, shop.ran) == (["in-flight", "held-back"], [])
+
+
+def test_a_read_that_is_in_flight_elsewhere_holds_nothing_back(shop: Shop) -> None:
+    guarded = IdempotencyMiddleware(shop, Elsewhere(), [(("GET", "POST"), ".*", Policy())])
+
+    assert sent(BatchMiddleware(guarded), [get("/a", Idempotency_Key="k"), order("/b")]).codes == ["in-flight", "ran"]
+
+
+def test_where_no_order_is_to_be_kept_nothing_is_held_back(shop: Shop) -> None:
+    answer = sent(behind(shop, Elsewhere(), order="free"), [order("/a"), order("/b")])
+
+    assert answer.codes == ["in-flight", "ran"]
+    assert "Wsgibatch-In-Flight" not in answer.items[0]["headers"]
+
+
+def test_a_request_of_its_own_is_not_told_what_a_batch_is(shop: Shop) -> None:
+    alone = post(IdempotencyMiddleware(shop, Elsewhere()), b"x", HTTP_AUTHORIZATION=ANNA, HTTP_IDEMPOTENCY_KEY="k")
+
+    assert (alone.status, alone.header("Wsgibatch-In-Flight")) == (409, None)
+
+
+def test_a_batch_with_an_item_that_is_held_back_is_not_kept_even_where_errors_are(shop: Shop, store: Watched) -> None:
+    inner = behind(shop, Elsewhere(), fields={"in_flight_status": 503})
+    app = IdempotencyMiddleware(inner, store, on_error="store")
+    items = [order("/a"), order("/b")]
+    assert sent(app, items).statuses == [503, 424]
+
+    again = sent(app, items)
+
+    assert (again.header("Idempotent-Replayed"), again.statuses) == (None, [201, 201])
+
+
+busy = IdempotencyMiddleware(Shop(), Elsewhere(1000))
+"""An app for another process."""
+
+
+def test_a_guard_in_another_process_is_understood() -> None:
+    app = BatchMiddleware(busy, executor="processes", workers=1, worker_app=f"{__name__}:busy")
+    try:
+        answer = sent(app, [order("/a"), order("/b"), get("/c")])
+    finally:
+        app.close()
+
+    assert answer.codes == ["in-flight", "held-back", "ran"]
+    assert "Wsgibatch-In-Flight" not in answer.items[0]["headers"]
 
 
 # Items that share a key
@@ -443,6 +558,22 @@ def test_a_store_that_fails_once_a_group_is_committed_changes_nothing(
 
     assert run(shop, store, [member(0, "/a"), member(1, "/b")], ledger).statuses == [201, 201]
     assert caplog.text.count("failed to keep a reply") == 2
+
+
+def test_a_group_behind_a_write_in_flight_is_not_begun_and_one_that_only_reads_is(shop: Shop, ledger: Ledger) -> None:
+    items = [member(0, "/a", group=""), member(1, "/b"), member(2, "/c", method="GET"), member(3, "/d", group="h", method="GET")]
+
+    answer = run(shop, Elsewhere(), items, ledger)
+
+    assert answer.codes == ["in-flight", "held-back", "held-back", "ran"]
+    assert (shop.ran, ledger.committed) == (["/d"], [True])
+
+
+def test_a_group_with_a_member_in_flight_holds_back_what_is_behind_it(shop: Shop, ledger: Ledger) -> None:
+    answer = run(shop, Elsewhere(), [member(0, "/a"), member(1, "/b"), member(2, "/c", group="")], ledger)
+
+    assert answer.codes == ["in-flight", "group-rolled-back", "held-back"]
+    assert shop.ran == []
 
 
 def test_a_group_that_only_stops_keeps_what_has_happened(shop: Shop, store: Watched) -> None:

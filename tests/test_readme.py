@@ -19,6 +19,7 @@ from webtest import TestApp
 from tests.apps import show
 from tests.servers.run import gunicorn
 from wsgibatch import BatchMiddleware
+from wsgibatch.idempotency import Policy
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.rst").read_text()
@@ -31,10 +32,18 @@ def block(opening: str) -> str:
     return "\n".join(line[4:] for line in found[1].splitlines())
 
 
-def test_the_table_of_settings_is_the_declaration() -> None:
-    replaced = runpy.run_path(str(ROOT / "docs" / "settings_table.py"))["replaced"]
+def test_the_tables_of_settings_and_policies_are_the_declarations() -> None:
+    tables = runpy.run_path(str(ROOT / "docs" / "settings_table.py"))
 
-    assert replaced(README) == README
+    for path in tables["TABLES"]:
+        text = path.read_text()
+        assert tables["replaced"](path, text) == text
+
+
+def test_every_field_of_a_policy_is_told_of() -> None:
+    rows = runpy.run_path(str(ROOT / "docs" / "settings_table.py"))["_documented"](Policy)
+
+    assert [name for name, _, sentence in rows if not sentence] == []
 
 
 def test_the_lines_for_flask_work_as_they_stand() -> None:

@@ -12,6 +12,7 @@ from ._inherit import CLAIM
 from ._input import body_of, parts_of, skip
 from ._limits import Limits, Ticket
 from ._linked import LinkedCaller, closing
+from ._turns import InTurn
 from .errors import BatchRejected
 from .model import Answers, Batch, Done, Head, Headers, Unit
 from .protocols import Dialect, Lane, Work
@@ -96,6 +97,8 @@ class Drive:
             largest = endpoint.settings.max_item_body or endpoint.max_body(self._head)
             binder = Binder(batch, self._head, endpoint.vet, largest)
             work = LinkedCaller(caller, batch, binder, endpoint.atomic)
+        if batch.keyed and endpoint.settings.order != "free":
+            work = InTurn(work, caller)
         self._lane = executor.open(work if self._spool is None else Holding(work, self._spool), limits)
 
     def _limits(self) -> Limits:

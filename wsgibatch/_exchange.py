@@ -131,7 +131,7 @@ def _executor(settings: Settings) -> Executor:
     """
     source = settings.executor
     if isinstance(source, str) and ":" in source:
-        source = _lookup.named(source)
+        source = _lookup.named(source, "executor")
     if _gives_futures(source):
         return _lookup.member(executors, "futures")(settings, source)  # type: ignore[no-any-return]
     return _object("executor", executors, settings.executor, settings)  # type: ignore[no-any-return]
@@ -158,7 +158,7 @@ def _atomic(setting: Any) -> Atomic | Literal["stop"] | None:
 
     :raises ConfigError: for what cannot be called as it has to be.
     """
-    found: Any = _lookup.named(setting) if isinstance(setting, str) and ":" in setting else setting
+    found: Any = _lookup.named(setting, "atomic") if isinstance(setting, str) and ":" in setting else setting
     if found is None or found == "stop":
         return found  # type: ignore[no-any-return]
     if inspect.isgeneratorfunction(found):
@@ -187,7 +187,7 @@ def _object(name: str, family: Any, setting: Any, *arguments: Any) -> Any:
     """
     found = setting
     if isinstance(setting, str):
-        found = _lookup.named(setting) if ":" in setting else _lookup.member(family, setting)
+        found = _lookup.named(setting, name) if ":" in setting else _lookup.member(family, setting)
     if isinstance(found, type) or (callable(found) and not hasattr(found, _PARTS[name][0])):
         try:
             found = found(*arguments)

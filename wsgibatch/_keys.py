@@ -57,6 +57,7 @@ def key_items(batch: Batch, outer: str | None) -> list[list[int]]:
             item.fields = {**item.fields, KEY: text}
         key = read_key(text)
         if key is not None:
+            batch.keyed = batch.keyed or item.method not in SAFE
             found.setdefault(key, []).append(item.index)
     repeated = [indexes for indexes in found.values() if len(indexes) > 1]
     batch.linked = batch.linked or bool(repeated)

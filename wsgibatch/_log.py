@@ -3,7 +3,7 @@
 import logging
 import traceback
 
-from .errors import BatchRejected
+from .errors import BatchRejected, StoreError
 from .model import Done, Head, SubRequest, SubResponse, Unit
 
 batch_log = logging.getLogger("wsgibatch")
@@ -57,8 +57,27 @@ def log_unclosed(error: Exception) -> None:
 
 
 def log_store(doing: str, error: Exception) -> None:
-    """A store of idempotent replies that could not do what it was asked."""
-    _record(batch_log, logging.ERROR, "the store of idempotent replies failed to %(store_call)s", {"store_call": doing}, error)
+    """A store of idempotent replies that could not do what it was asked.
+
+    Where one is down every request comes by here, and what the store says of it is enough: the traceback is for whoever asks for DEBUG, and for
+    errors that a store has not foreseen.
+    """
+    told: dict[str, object] = {"store_call": doing, "store_error": escaped(str(error) or repr(error))}
+    foreseen = isinstance(error, StoreError) and not batch_log.isEnabledFor(logging.DEBUG)
+    line = "the store of idempotent replies failed to %(store_call)s: %(store_error)s"
+    _record(batch_log, logging.ERROR, line, told, None if foreseen else error)
+
+
+def log_unshared() -> None:
+    """Replies in the memory of one process, where the server has several."""
+    line = "this server has several processes, and memory:// is each one's own: a request that another one has answered is executed again"
+    _record(batch_log, logging.WARNING, f"{line}; give a store that they share, such as sqlite:///path", {})
+
+
+def log_untold(error: Exception) -> None:
+    """A store that is not told of what changes outside of requests, since it cannot be had."""
+    line = "what changes outside of requests makes no reply out of date: %(config_error)s"
+    _record(batch_log, logging.ERROR, line, {"config_error": escaped(str(error))})
 
 
 def log_lost(key: str) -> None:

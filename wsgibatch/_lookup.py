@@ -5,6 +5,7 @@ The word *is* the name of a module of the family, and the class in it is named a
 """
 
 import difflib
+import inspect
 import pkgutil
 from importlib import import_module
 from types import ModuleType
@@ -30,21 +31,40 @@ def member(family: ModuleType, word: str) -> Any:
     return getattr(import_module(f"{family.__name__}.{word}"), word.title().replace("_", "") + suffix)
 
 
-def named(reference: str) -> Any:
+def named(reference: str, field: str = "") -> Any:
     """The object that ``"package.module:name"`` refers to.
 
+    :param field: what it was given for, which the error then names.
     :raises ConfigError: when there is no such module or no such name in it.
     """
     module, colon, path = reference.partition(":")
+    given = f"{field}: {reference!r}" if field else repr(reference)
     if not (colon and module and path):
-        raise ConfigError(f"{reference!r} should be written 'package.module:name'")
+        raise ConfigError(f"{given} should be written 'package.module:name'")
     try:
         found: Any = import_module(module)
         for name in path.split("."):
             found = getattr(found, name)
     except (ImportError, AttributeError) as error:
-        raise ConfigError(f"{reference!r} cannot be found: {error}") from error
+        raise ConfigError(f"{given} cannot be found: {error}") from error
     return found
+
+
+def check_call(field: str, found: Any, *arguments: str) -> None:
+    """See that what *field* was given can be called as it will be, with *arguments*, as far as it tells.
+
+    :raises ConfigError: when it cannot.
+    """
+    how = f"f({', '.join(arguments)})"
+    if not callable(found):
+        raise ConfigError(f"{field}: a callable {how} is wanted, not {found!r}")
+    try:
+        inspect.signature(found).bind(*arguments)
+    except ValueError:
+        # Something built in, which tells nothing of itself.
+        return
+    except TypeError as error:
+        raise ConfigError(f"{field}: is called as {how}, and {found!r} cannot be: {error}") from None
 
 
 def nearest(word: str, known: list[str]) -> str:

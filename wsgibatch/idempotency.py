@@ -26,12 +26,13 @@ from ._idempotency.leases import Lease, leases
 from ._idempotency.policy import Choice, Dimensions, Policy, Rule, chosen
 from ._idempotency.records import STALE, Record, again
 from ._idempotency.reply import Reply
-from ._inherit import CLAIM, GROUP, READS, TOUCH
-from ._log import log_store
+from ._inherit import CLAIM, GROUP, IN_FLIGHT, IN_TURN, READS, TOUCH
+from ._log import log_store, log_unshared
 from .errors import ConfigError
 from .model import Fault, Group
 from .protocols import Store
 from .stores import store_of
+from .stores.memory import MemoryStore
 from .tags import Collector, Marks, Signer, current
 
 __all__ = ("Dimensions", "Guard", "IdempotencyMiddleware", "Policy")
@@ -51,8 +52,8 @@ class IdempotencyMiddleware:
     """Answers a request that it has answered before as it did then, and has everything else answered by *app*.
 
     :param app: any WSGI app.
-    :param store: where replies are kept: ``memory://``, ``sqlite:///path``, ``redis://...``, or an object that fits
-        :class:`wsgibatch.protocols.Store`. One object may serve several middlewares.
+    :param store: where replies are kept: ``memory://``, which each process has for itself, ``sqlite:///path``, ``redis://...``, or an object that
+        fits :class:`wsgibatch.protocols.Store`. One object may serve several middlewares.
     :param policy: a :class:`Policy` for POST and PATCH; or ``f(environ) -> Policy | None``; or a list of (methods, path, Policy), of which the first
         that fits stands. Methods are a word or several, the path is a regular expression for the whole of PATH_INFO.
     :param overrides: fields of the policy for POST and PATCH, in place of *policy*.
@@ -69,22 +70,29 @@ class IdempotencyMiddleware:
         self.store: Store = store_of(store)
         self._signer = Signer(self.store)
         self._max_body = int(getattr(self.store, "max_body", _MAX_BODY))
+        self._unshared = isinstance(self.store, MemoryStore)
+        """Is somebody to be warned, once there turn out to be several processes?"""
         self._groups: WeakKeyDictionary[Group, _Members] = WeakKeyDictionary()
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         policy = self._policy(environ)
         if policy is None or claims.is_idle(environ, policy) or environ["REQUEST_METHOD"] == "HEAD":
             return collected(self.app, environ, start_response, self._signer)
+        if self._unshared and environ.get("wsgi.multiprocess"):
+            self._unshared = False
+            log_unshared()
         body: BinaryIO = BytesIO()
         try:
             key = claims.client_key(environ, policy)
             who = claims.sender(environ, policy, key)
-            if claims.needs_body(policy, key):
+            if claims.needs_body(policy, key, who):
                 body = _body_of(environ, policy.max_request)
             found = self._claimed(claims.wanted(environ, policy, key, who, body), environ, policy)
         except Refused as refused:
             body.close()
             status, headers, document = claims.problem(refused, policy)
+            if refused.in_flight and IN_TURN in environ:
+                headers.append((IN_FLIGHT, "true"))
             start_response(status, headers)
             return [document]
         except BaseException:

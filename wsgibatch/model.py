@@ -150,6 +150,8 @@ class Batch(Struct):
     """The status from which on an item fails the atomic group that it belongs to."""
     max_target: int = MAX_PATH
     """Bytes of a url."""
+    keyed: bool = False
+    """Has any item that does more than read an idempotency key?"""
 
     def place(self, item: SubRequest, member: str = "") -> str:
         """A JSON Pointer to *item*, or to what was written for a *member* of it, for telling where something is wrong."""

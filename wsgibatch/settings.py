@@ -40,7 +40,7 @@ _TAKEN = frozenset(
 _COMPUTED = frozenset(
     {"REQUEST_METHOD", "PATH_INFO", "QUERY_STRING", "CONTENT_TYPE", "CONTENT_LENGTH", "RAW_URI", "REQUEST_URI"}
     | {"wsgi.input", "wsgi.input_terminated", "wsgi.file_wrapper", "wsgi.run_once"}
-    | {"wsgibatch.deadline", "wsgibatch.group", "wsgibatch.idempotency", "wsgibatch.item"}
+    | {"wsgibatch.deadline", "wsgibatch.group", "wsgibatch.idempotency", "wsgibatch.in_turn", "wsgibatch.item"}
 )
 """Environ keys that each item has of its own."""
 _REFERENCE = re.compile(r"\w+(\.\w+)*:\w+(\.\w+)*")
@@ -182,7 +182,7 @@ def checked(info: FieldInfo, value: Any) -> Any:
     try:
         return msgspec.convert(value, info.type)
     except msgspec.ValidationError as error:
-        words = [word for word in _bare(info.type) if isinstance(word, str)]
+        words = [str(word) for word in _bare(info.type) if not isinstance(word, type)]
         raise ConfigError(f"{info.name}: {value!r} is none of {', '.join(words)}" if words else f"{info.name}: {error}") from None
 
 
@@ -241,7 +241,7 @@ def from_text(info: FieldInfo, text: str) -> Any:
     text = text.strip()
     wanted = _bare(info.type)
     if info.name in ("before_item", "after_item"):
-        return named(text)
+        return named(text, info.name)
     if _is_list(info.type):
         return tuple(text.replace(",", " ").split())
     if bool in wanted:

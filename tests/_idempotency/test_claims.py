@@ -163,14 +163,33 @@ def test_one_key_of_two_principals_is_two_keys(policy: Policy, one: dict[str, An
         (Policy(cookies=("sid",)), {"HTTP_COOKIE": "sid=; other=1"}),
         (Policy(principal=lambda environ: None), ANNA),
         (Policy(principal=lambda environ: ""), ANNA),
-        (Policy(derive=Dimensions(), ttl=1), {}),
         (Policy(lock=Dimensions()), {}),
+        (Policy(lock=lambda environ, body: "x"), {}),
+        (Policy(lock=Dimensions(), derive=Dimensions(), ttl=1), {}),
     ],
 )
 def test_nobody_has_no_keys(policy: Policy, changes: dict[str, Any]) -> None:
     refused = refusal(lambda: stored(policy, None if policy.derive or policy.lock else "k", **changes))
 
     assert (refused.fault.status, refused.fault.code) == (400, "principal-missing")
+
+
+@pytest.mark.parametrize("source", [Dimensions(), lambda environ, body: "x"], ids=["dimensions", "callable"])
+def test_nobody_who_has_sent_no_key_has_none_made_and_is_not_refused(source: Any) -> None:
+    policy = Policy(derive=source, ttl=1)
+
+    assert stored(policy, None) == []
+    assert not claims.needs_body(policy, None, None)
+    assert len(stored(policy, None, **ANNA)) == 1
+    assert refusal(lambda: stored(policy, "k")).fault.code == "principal-missing"
+
+
+def test_nobody_has_a_key_made_where_it_does_not_matter_who_sends_a_request() -> None:
+    assert len(stored(Policy(derive=Dimensions(principal=False), ttl=1), None)) == 1
+
+
+def test_a_lock_that_is_not_wanted_is_refused_to_nobody() -> None:
+    assert stored(Policy(lock=lambda environ, body: None), None) == []
 
 
 def test_other_cookies_do_not_tell_who_sends_a_request() -> None:
@@ -280,7 +299,7 @@ def test_a_lock_and_a_derived_key_of_one_request_are_two() -> None:
     ],
 )
 def test_a_body_is_read_where_something_depends_on_it(policy: Policy, key: str | None, needed: bool) -> None:
-    assert claims.needs_body(policy, key) is needed
+    assert claims.needs_body(policy, key, ("shared",)) is needed
 
 
 # Fingerprints
@@ -633,6 +652,36 @@ def test_a_policy_that_cannot_work_is_refused(wrong: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "wanted"),
+    [
+        ("derive", "environ, body"),
+        ("lock", "environ, body"),
+        ("fingerprint", "environ, body"),
+        ("principal", "environ"),
+        ("revalidate", "environ"),
+    ],
+)
+def test_a_callable_that_cannot_be_called_is_refused_with_how_it_is(name: str, wanted: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^{name}: is called as f\({wanted}\), and .*: too many positional arguments$"):
+        Policy(**{"ttl": 1, name: lambda: ""})  # type: ignore[arg-type]  # that is wrong here
+
+
+def test_a_function_that_chooses_no_policy_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"^policy: is called as f\(environ\), and "):
+        chosen(lambda: None, {})  # type: ignore[arg-type,misc]  # as above
+
+
+def test_a_callable_that_tells_nothing_of_itself_is_taken() -> None:
+    assert Policy(principal=str).principal is str
+
+
+@pytest.mark.parametrize(("name", "known"), [("in_flight_status", "409, 423, 503"), ("on_crash", "execute, fail")])
+def test_a_word_that_is_none_is_refused_with_those_that_are(name: str, known: str) -> None:
+    with pytest.raises(ConfigError, match=f"^{name}: 425 is none of {known}$"):
+        Policy(**{name: 425})  # type: ignore[arg-type]  # that is wrong here
+
+
+@pytest.mark.parametrize(
     "wrong", [{info.name: () if info.name in ("headers", "cookies") else False for info in fields(Dimensions)}, {"headers": "a b"}, {"body": "yes"}]
 )
 def test_dimensions_that_cannot_work_are_refused(wrong: dict[str, Any]) -> None:
@@ -652,7 +701,17 @@ def test_single_fields_do_not_stand_beside_a_policy() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [5, "POST", [5], [("POST", "/a")], [("post", "/a", SHARED)], [("POST", "(", SHARED)], [("POST", 5, SHARED)], [("POST", "/a", 5)]],
+    [
+        5,
+        [],
+        "POST",
+        [5],
+        [("POST", "/a")],
+        [("post", "/a", SHARED)],
+        [("POST", "(", SHARED)],
+        [("POST", 5, SHARED)],
+        [("POST", "/a", 5)],
+    ],
     ids=str,
 )
 def test_what_is_no_policy_is_refused(wrong: Any) -> None:

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -255,6 +257,25 @@ def test_outside_of_requests_the_store_of_the_settings_is_told(told: set[str], t
     store.close()
 
 
+def test_a_store_that_cannot_be_had_is_told_of_by_the_checks_and_not_by_a_traceback(environment: dict[str, str]) -> None:
+    lines = [
+        "from django.conf import settings",
+        "urlpatterns = []",
+        "settings.configure(INSTALLED_APPS=[], ROOT_URLCONF='__main__', WSGIBATCH_IDEMPOTENCY={'store': 'memcached://'})",
+        "import django; django.setup()",
+        "from wsgibatch.integrations.django import track; track()",
+        "from django.core.management import execute_from_command_line",
+        "execute_from_command_line(['manage.py', 'check'])",
+    ]
+
+    ended = subprocess.run([sys.executable, "-c", "\n".join(lines)], cwd=ROOT, capture_output=True, text=True, check=False)
+
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr
+    assert "(wsgibatch.E002) store: 'memcached' is none of the stores" in ended.stderr
+    assert "what changes outside of requests makes no reply out of date: store: 'memcached'" in ended.stderr
+
+
 # Settings
 
 
@@ -310,8 +331,8 @@ def test_clients_are_told_apart_by_their_sessions(environment: dict[str, str]) -
     [
         ({"stor": "memory://"}, "a policy has no field 'stor'"),
         ({"wait": "long"}, "wait: Expected `float`, got `str`"),
-        ({"store": "memcached://"}, "'memcached' is none of the stores"),
-        ({"policy": "nowhere:rules"}, "'nowhere:rules' cannot be found"),
+        ({"store": "memcached://"}, "store: 'memcached' is none of the stores"),
+        ({"policy": "nowhere:rules"}, "policy: 'nowhere:rules' cannot be found"),
         ({"policy": f"{__name__}:rules", "wait": 5}, "wait: belongs into the policy"),
         ({"wait": 5, "WAIT": 6}, "WSGIBATCH_IDEMPOTENCY: a setting is given twice"),
         ("memory://", "WSGIBATCH_IDEMPOTENCY: Expected `object`, got `str`"),

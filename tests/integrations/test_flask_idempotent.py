@@ -219,6 +219,22 @@ def test_the_items_of_a_batch_are_answered_as_before(shop: Shop) -> None:
     assert again["headers"]["Idempotent-Replayed"] == "true"
 
 
+def test_items_are_guarded_also_where_the_batch_was_there_first() -> None:
+    app = Flask(__name__)
+    Batch(app)
+    Batch(app, path="/other")
+    idempotent = Idempotent(app, "memory://")
+    runs: list[str] = []
+    app.add_url_rule("/any", "any", idempotent.cache(60)(lambda: noting(runs, "any")), methods=["PUT"])
+    client = app.test_client()
+
+    for path in ("/batch", "/other"):
+        client.post(path, json=[{"method": "PUT", "url": "/any"}] * 2)
+
+    assert client.put("/any").headers["Idempotent-Replayed"] == "true"
+    assert runs == ["any"]
+
+
 def test_a_client_of_redis_is_a_store(redis: Server, tmp_path: Path) -> None:
     app = Flask(__name__)
     runs: list[str] = []
@@ -237,6 +253,46 @@ def test_a_client_of_redis_is_a_store(redis: Server, tmp_path: Path) -> None:
 def test_what_cannot_work_is_refused_at_the_start(arguments: Any) -> None:
     with pytest.raises(ConfigError):
         Idempotent(Flask(__name__), *arguments)
+
+
+def test_a_store_is_given_once() -> None:
+    with Redis() as client, pytest.raises(ConfigError, match="^redis: is another name for store"):
+        Idempotent(Flask(__name__), "memory://", redis=client)
+
+
+@pytest.mark.parametrize("kind", ["cache", "lock"])
+def test_a_decorator_without_seconds_is_refused(shop: Shop, kind: str) -> None:
+    with pytest.raises(ConfigError, match=rf"as in @idempotent\.{kind}\(15\)"):
+        getattr(shop.idempotent, kind)(lambda: "view")
+
+
+@pytest.mark.parametrize("kind", ["cache", "lock"])
+@pytest.mark.parametrize("timeout", [0, -1, "5", None])
+def test_a_timeout_that_is_no_time_is_refused(shop: Shop, kind: str, timeout: Any) -> None:
+    with pytest.raises(ConfigError, match="^timeout: "):
+        getattr(shop.idempotent, kind)(timeout)
+
+
+@pytest.mark.parametrize("patience", [-1, "5"])
+def test_a_patience_that_is_no_time_is_refused(shop: Shop, patience: Any) -> None:
+    with pytest.raises(ConfigError, match="^blocking_timeout: "):
+        shop.idempotent.lock(3, blocking_timeout=patience)
+
+
+@pytest.mark.parametrize("keyfunc", ["x", 5, lambda request: ""])
+def test_what_makes_no_key_is_refused(shop: Shop, keyfunc: Any) -> None:
+    for decorate in (shop.idempotent.cache, shop.idempotent.lock):
+        with pytest.raises(ConfigError, match="^keyfunc: "):
+            decorate(3, keyfunc=keyfunc)
+    with pytest.raises(ConfigError, match="^default_keyfunc: "):
+        Idempotent(Flask(__name__), "memory://", default_keyfunc=keyfunc)
+
+
+def test_a_key_of_nothing_is_refused() -> None:
+    nothing = dict.fromkeys(("endpoint", "path", "method", "query_string", "data", "session", "content_type", "content_length", "remote_addr"), False)
+
+    with pytest.raises(ConfigError, match="at least one"):
+        gen_keyfunc(**nothing)  # type: ignore[arg-type]  # no headers are among them
 
 
 # Keys

@@ -159,6 +159,8 @@ def test_the_name_of_a_parameter_is_refused_as_any_other(tmp_path: Path, name: s
         ("durations = maybe", "durations: 'maybe' should be true or false"),
         ("executor = thread", "'thread' is none of the executors .did you mean 'threads'"),
         ("path = batch", "path: 'batch' should begin with '/'"),
+        ("before_item = shop_ini:nope", "^before_item: 'shop_ini:nope' cannot be found"),
+        ("atomic = shop_ini:nope", "^atomic: 'shop_ini:nope' cannot be found"),
     ],
 )
 def test_a_bad_value_is_refused_with_a_sentence(tmp_path: Path, line: str, sentence: str) -> None:
@@ -229,6 +231,10 @@ paste.filter_app_factory = wsgibatch.integrations.paste:idempotency_filter_app_f
 """
 
 
+def where(environ: dict[str, Any], body: bytes) -> str:
+    return str(environ["PATH_INFO"])
+
+
 def who(environ: dict[str, Any]) -> str:
     return "anna"
 
@@ -255,7 +261,7 @@ def test_the_words_of_a_section_become_fields_of_a_policy(tmp_path: Path) -> Non
 store = sqlite:///{tmp_path}/replies.db
 header = Idempotency-Key, X-Key
 derive = method, path header:X-Tenant cookie:tenant
-lock = {__name__}:who
+lock = {__name__}:where
 principal = {__name__}:who
 revalidate = {__name__}:who
 ttl = 60
@@ -275,7 +281,7 @@ namespace = shop
     assert policy_of(app) == Policy(
         header=("Idempotency-Key", "X-Key"),
         derive=derive,
-        lock=who,
+        lock=where,
         principal=who,
         revalidate=who,
         ttl=60,
@@ -321,8 +327,11 @@ def test_a_section_may_name_a_policy(tmp_path: Path) -> None:
         ("derive = path, moon\nttl = 5", "derive: there is no dimension 'moon'"),
         ("derive =\nttl = 5", "Dimensions: at least one is needed"),
         ("derive = path", "ttl: say for how long"),
-        ("principal = nowhere:who", "'nowhere:who' cannot be found"),
-        ("principal = anna", "'anna' should be written 'package.module:name'"),
+        ("principal = nowhere:who", "^principal: 'nowhere:who' cannot be found"),
+        ("derive = nowhere:key\nttl = 5", "^derive: 'nowhere:key' cannot be found"),
+        ("policy = nowhere:rules", "^policy: 'nowhere:rules' cannot be found"),
+        ("store = nowhere:store", "^store: 'nowhere:store' cannot be found"),
+        ("principal = anna", "^principal: 'anna' should be written 'package.module:name'"),
         ("fingerprint = soft", "fingerprint: 'soft' is none of raw, json, multipart"),
         (f"policy = {__name__}:rules\nwait = 5", "wait: belongs into the policy"),
     ],

@@ -1,7 +1,9 @@
+from typing import Any
+
 import pytest
 
 from tests.stores.test_contract import OTHER, REQUEST, all_at_once, claimed, signers
-from wsgibatch.errors import StoreError
+from wsgibatch.errors import ConfigError, StoreError
 from wsgibatch.model import Held, Kept, Lost
 from wsgibatch.stores.memory import MemoryStore
 
@@ -188,6 +190,13 @@ def test_a_value_that_comes_late_does_not_make_room_for_itself(clock: Clock) -> 
         store.finish("a", claim.owner, b"x" * 470, 100)
 
     assert store.finish("a", claim.owner, b"x" * 460, 100)
+
+
+@pytest.mark.parametrize("name", ["max_records", "max_bytes"])
+@pytest.mark.parametrize("bound", [0, -1, "5", None])
+def test_a_bound_within_which_nothing_fits_is_refused(name: str, bound: Any) -> None:
+    with pytest.raises(ConfigError, match=f"^{name}: "):
+        MemoryStore(**{name: bound})
 
 
 def test_tags_are_bounded_and_the_oldest_signature_is_forgotten() -> None:

@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from redis import Redis, RedisError
@@ -319,6 +320,12 @@ def test_a_client_with_another_encoding_says_the_same(redis: Server, redis_url: 
 @pytest.mark.parametrize("server", [Redis(decode_responses=True), "redis://127.0.0.1?decode_responses=True"])
 def test_a_client_that_makes_text_of_bytes_is_refused(server: Redis | str) -> None:
     with pytest.raises(ConfigError, match="without decode_responses"):
+        RedisStore(server)
+
+
+@pytest.mark.parametrize("server", [5, None, object()])
+def test_what_is_neither_a_url_nor_a_client_is_refused(server: Any) -> None:
+    with pytest.raises(ConfigError, match="^store: a url of Redis or a client of redis-py is wanted"):
         RedisStore(server)
 
 

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 from webob import Request, Response
@@ -64,6 +65,17 @@ def test_commits_are_not_synced_one_by_one(store: SqliteStore) -> None:
 def test_a_database_in_memory_is_refused(path: str) -> None:
     with pytest.raises(ConfigError, match="use 'memory://'"):
         SqliteStore(path)
+
+
+def test_a_file_in_a_directory_that_is_missing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there is no folder '.*nowhere'"):
+        SqliteStore(tmp_path / "nowhere" / "records.db")
+
+
+@pytest.mark.parametrize("timeout", [-1, "5", None])
+def test_a_timeout_that_is_no_time_is_refused(path: Path, timeout: Any) -> None:
+    with pytest.raises(ConfigError, match="^timeout: "):
+        SqliteStore(path, timeout)
 
 
 def test_a_path_is_meant_from_where_the_store_was_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,8 +233,10 @@ def test_a_file_that_was_deleted_is_claimed_in_by_nobody_any_more(store: SqliteS
 
 
 @every_call
-def test_a_directory_that_is_missing_is_a_store_error_until_it_is_there(tmp_path: Path, call: Callable[[SqliteStore], object]) -> None:
+def test_a_directory_that_has_gone_is_a_store_error_until_it_is_there_again(tmp_path: Path, call: Callable[[SqliteStore], object]) -> None:
+    (tmp_path / "later").mkdir()
     store = SqliteStore(tmp_path / "later" / "records.db")
+    (tmp_path / "later").rmdir()
 
     with pytest.raises(StoreError, match="unable to open"):
         call(store)

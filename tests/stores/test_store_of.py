@@ -62,7 +62,7 @@ def test_a_store_is_taken_as_it_is() -> None:
     ("url", "nearest"), [("redi://host", "redis"), ("sqllite:///x", "sqlite"), ("memoy://", "memory"), ("REDIZ://host", "redis")]
 )
 def test_a_scheme_that_is_nearly_known_is_refused_with_the_nearest(url: str, nearest: str) -> None:
-    with pytest.raises(ConfigError, match=rf"none of the stores \(did you mean '{nearest}'\?\)"):
+    with pytest.raises(ConfigError, match=rf"^store: .* is none of the stores \(did you mean '{nearest}'\?\)"):
         store_of(url)
 
 
@@ -81,10 +81,16 @@ def test_a_url_that_its_store_does_not_take_is_refused(url: str) -> None:
         store_of(url)
 
 
-@pytest.mark.parametrize("reference", ["", "redis", "memory:", "no.such.module:name", "wsgibatch:nothing"])
+@pytest.mark.parametrize("reference", ["no.such.module:name", "wsgibatch:nothing"])
 def test_a_reference_that_leads_nowhere_is_refused(reference: str) -> None:
-    with pytest.raises(ConfigError, match="should be written|cannot be found"):
+    with pytest.raises(ConfigError, match=f"^store: '{reference}' cannot be found"):
         store_of(reference)
+
+
+@pytest.mark.parametrize("text", ["", "redis", "memory", "memory:", "/var/replies.db", "redis:/localhost", "sqlite:replies.db"])
+def test_what_is_nearly_a_url_is_refused_with_the_forms_of_one(text: str) -> None:
+    with pytest.raises(ConfigError, match=f"^store: '{text}' should be written 'memory://', 'sqlite:///path', 'redis://"):
+        store_of(text)
 
 
 @pytest.mark.parametrize("thing", [None, 7, {}, SimpleNamespace(begin=1, renew=2), "os:environ"])

@@ -29,11 +29,12 @@ class Refused(Exception):
     """A request is answered without running.
 
     :param retry_after: seconds, for a header of that name.
+    :param in_flight: because another request has its key now?
     """
 
-    def __init__(self, fault: Fault, retry_after: int | None = None) -> None:
+    def __init__(self, fault: Fault, retry_after: int | None = None, in_flight: bool = False) -> None:
         super().__init__(fault.detail)
-        self.fault, self.retry_after = fault, retry_after
+        self.fault, self.retry_after, self.in_flight = fault, retry_after, in_flight
 
 
 Kind: TypeAlias = Literal["explicit", "derived", "lock"]
@@ -51,6 +52,8 @@ class Wanted(Struct):
     key: str
     """In the store: a digest, from which neither the client's key nor who it is can be told."""
     fingerprint: bytes = b""
+    shared: bool = False
+    """Is it one for several clients, as far as is known?"""
 
 
 class Busy(Struct):
@@ -92,10 +95,9 @@ def client_key(environ: dict[str, Any], policy: Policy) -> str | None:
     return key
 
 
-def principal(environ: dict[str, Any], policy: Policy) -> Principal:
-    """Who sends a request, in words that can be hashed.
+def principal(environ: dict[str, Any], policy: Policy) -> Principal | None:
+    """Who sends a request, in words that can be hashed; None when nobody knows, and the policy does not take such requests for one.
 
-    :raises Refused: when nobody knows, and the policy refuses such requests.
     :raises TypeError: when the policy's callable gives what is no text.
     """
     if policy.principal is not None:
@@ -114,7 +116,7 @@ def principal(environ: dict[str, Any], policy: Policy) -> Principal:
         if cookies:
             return ("cookies", *cookies)
     if policy.anonymous == "refuse":
-        raise Refused(Fault(400, "principal-missing", "Say who you are: keys are kept for each client by itself, and requests of nobody have none."))
+        return None
     return ("address", environ.get("REMOTE_ADDR", "")) if policy.anonymous == "address" else ("shared",)
 
 
@@ -125,18 +127,32 @@ def _cookies(environ: dict[str, Any], names: tuple[str, ...]) -> list[tuple[str,
 
 
 def sender(environ: dict[str, Any], policy: Policy, key: str | None) -> Principal | None:
-    """Who sends a request, as far as that is known to matter before its body is read; nobody makes us read a body to be refused.
+    """Who sends a request, where that matters; told before its body is read, since nobody makes us read a body to be refused.
 
-    :raises Refused: as :func:`principal`.
+    :raises Refused: when nobody knows, and a client has sent a key or the app wants a lock.
     """
-    made = (policy.lock, policy.derive if key is None else None)
-    personal = key is not None or any(isinstance(source, Dimensions) and source.principal for source in made)
-    return principal(environ, policy) if personal else None
+    made = policy.derive if key is None else None
+    if key is None and not any(callable(source) or (source is not None and source.principal) for source in (policy.lock, made)):
+        return None
+    who = principal(environ, policy)
+    if who is None and (key is not None or (isinstance(policy.lock, Dimensions) and policy.lock.principal)):
+        raise _nobody()
+    return who
 
 
-def needs_body(policy: Policy, key: str | None) -> bool:
+def _nobody() -> Refused:
+    return Refused(Fault(400, "principal-missing", "Say who you are: keys are kept for each client by itself, and requests of nobody have none."))
+
+
+def _derived(policy: Policy, key: str | None, who: Principal | None) -> Any:
+    """What makes a key of a request: nothing, where nobody knows whose it would be. Its client has sent none, and is not refused for that."""
+    source = policy.derive if key is None else None
+    return None if who is None and (callable(source) or (source is not None and source.principal)) else source
+
+
+def needs_body(policy: Policy, key: str | None, who: Principal | None) -> bool:
     """Does what a request wants depend on its body?"""
-    made = (policy.lock, policy.derive if key is None else None)
+    made = (policy.lock, _derived(policy, key, who))
     return (key is not None and policy.fingerprint is not None) or any(callable(one) or (one is not None and one.body) for one in made)
 
 
@@ -145,16 +161,18 @@ def wanted(environ: dict[str, Any], policy: Policy, key: str | None, who: Princi
 
     :param who: what :func:`sender` told.
     :param body: of the request, left at its beginning.
-    :raises Refused: when nobody knows who sends it.
+    :raises Refused: when nobody knows who sends a request that wants a lock.
     """
     wants: list[Wanted] = []
-    if policy.lock is not None and (parts := _parts("lock", policy.lock, environ, policy, who, body)) is not None:
+    if policy.lock is not None and (parts := _parts("lock", policy.lock, environ, who, body)) is not None:
         wants.append(_wanted("lock", policy, parts))
     if key is not None:
         parts = (*(who or ()), key)
         wants.append(_wanted("explicit", policy, parts, key, fingerprint(environ, policy, body)))
-    elif policy.derive is not None and (parts := _parts("derive", policy.derive, environ, policy, who, body)) is not None:
-        wants.append(_wanted("derived", policy, parts))
+    elif (source := _derived(policy, key, who)) is not None and (parts := _parts("derive", source, environ, who, body)) is not None:
+        want = _wanted("derived", policy, parts)
+        want.shared = who is None or who[0] in ("shared", "address")
+        wants.append(want)
     return wants
 
 
@@ -163,7 +181,7 @@ def _wanted(kind: Kind, policy: Policy, parts: Parts, name: str = "", compared: 
     return Wanted(kind, name or stored, stored, compared)
 
 
-def _parts(field: str, source: Any, environ: dict[str, Any], policy: Policy, who: Principal | None, body: BinaryIO) -> Parts | None:
+def _parts(field: str, source: Any, environ: dict[str, Any], who: Principal | None, body: BinaryIO) -> Parts | None:
     """What makes a key of the request itself."""
     if isinstance(source, Dimensions):
         named = (who or ()) if source.principal else ("anybody",)
@@ -171,7 +189,11 @@ def _parts(field: str, source: Any, environ: dict[str, Any], policy: Policy, who
         host = ("host", environ.get("HTTP_HOST", "").lower()) if field == "derive" and source.path else ()
         return (str(len(named)), *named, *host, *_chosen(source, environ, body))
     told = source(environ, whole_of(body))
-    return None if told is None else (*(who or principal(environ, policy)), "callable", text_of(told, field))
+    if told is None:
+        return None
+    if who is None:
+        raise _nobody()
+    return (*who, "callable", text_of(told, field))
 
 
 def _chosen(source: Dimensions, environ: dict[str, Any], body: BinaryIO) -> Iterable[str | bytes | None]:
@@ -233,6 +255,17 @@ def fits(record: Record, want: Wanted, environ: dict[str, Any]) -> bool:
     return record.varied != "*" and record.varied == varied(environ, record.headers)
 
 
+def withheld(headers: Headers, want: Wanted, environ: dict[str, Any]) -> bool:
+    """Does an answer say that it is not to be kept (RFC 9111, section 5.2.2), where the app and not its client has it kept?
+
+    That matters to reads only, as in :func:`fits`: many apps say so of all that they answer, and the form would be executed twice.
+    """
+    if want.kind != "derived" or environ["REQUEST_METHOD"] not in SAFE:
+        return False
+    said = {word.partition("=")[0].strip().lower() for name, value in headers if name.lower() == "cache-control" for word in str(value).split(",")}
+    return "no-store" in said or ("private" in said and want.shared)
+
+
 def _too_large(record: Record) -> Fault:
     location = next((value for name, value in record.headers if name.lower() == "location"), None)
     members: tuple[tuple[str, object], ...] = (("original_status", record.code),)
@@ -245,7 +278,7 @@ def in_flight(busy: Busy, want: Wanted, policy: Policy) -> Refused:
     """The refusal of a request that has waited in vain."""
     detail = "Another request that must not run beside this one" if want.kind == "lock" else "A request with this key"
     fault = Fault(policy.in_flight_status, "in-flight", f"{detail} is being answered: come back for its answer.")
-    return Refused(_told(fault, want), max(1, min(ceil(busy.left), 5)))
+    return Refused(_told(fault, want), max(1, min(ceil(busy.left), 5)), in_flight=True)
 
 
 def in_group(want: Wanted) -> Refused:

@@ -7,7 +7,7 @@ waits for the group's: what is rolled back has not happened.
 
 import time
 from collections.abc import Sequence
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 from msgspec import Struct
 
@@ -15,7 +15,8 @@ from .._log import log_unkept
 from ..model import Group, Headers
 from ..tags import Collector, Marks
 from . import records
-from .claims import Wanted, fades
+from .claims import Wanted, fades, withheld
+from .fingerprints import varied
 from .leases import Lease
 from .policy import LONGEST, Policy
 
@@ -101,11 +102,11 @@ class Guard:
         group.on_commit(lambda: self._finish(*self._outcome))
         group.on_rollback(self._undo)
 
-    def keep(self, status: str, headers: Headers, body: bytes | None, told: bool | None, seconds: float | None, varied: str = "") -> None:
+    def keep(self, status: str, headers: Headers, body: bytes | None, told: bool | None, seconds: float | None, environ: dict[str, Any]) -> None:
         """The answer is whole, and closed.
 
         :param body: None for one that was too large.
-        :param varied: what the request said in the fields that decided about it.
+        :param environ: of the request.
         :param told: what the answer itself says of whether it is kept, and *seconds* for how long; the app's word in the environ stands before both.
         """
         told = told if self._told is None else self._told
@@ -113,8 +114,10 @@ class Guard:
         if body is None and self._own.want.kind == "derived":
             # Its client has not asked to be told that there was an answer.
             kept = False
+        if told is None and withheld(headers, self._own.want, environ):
+            kept = False
         ttl = self._seconds or min(seconds or self._policy.kept_for, LONGEST)
-        self._settle(_Answer(status, headers, body, varied) if kept else None, ttl)
+        self._settle(_Answer(status, headers, body, varied(environ, headers)) if kept else None, ttl)
 
     def failed(self) -> None:
         """The app has raised: nothing is kept, unless the policy keeps errors."""

@@ -9,7 +9,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import fields, force_setattr
 
 from .._grammar import TOKEN
-from .._lookup import named, nearest
+from .._lookup import check_call, named, nearest
 from ..errors import ConfigError
 from ..settings import Words, checked, from_text
 
@@ -35,17 +35,23 @@ class Dimensions(Struct, kw_only=True, frozen=True):
     """
 
     method: bool = True
+    """GET, POST and so on."""
     path: bool = True
     """SCRIPT_NAME and PATH_INFO, and what a reply is kept for also the host; a lock holds for all names of the app."""
     query: bool = True
+    """What stands behind the question mark, as it was sent."""
     content_type: bool = True
+    """The header Content-Type, as it was sent."""
     body: bool = True
+    """Every byte of it."""
     principal: bool = True
     """Who sends it. Without this dimension, one client is given what another one was answered."""
     remote_addr: bool = False
     """REMOTE_ADDR, and nothing that a client can write; what stands in its place behind a proxy is the server's affair."""
     headers: Words = ()
+    """Further headers, by their names."""
     cookies: Words = ()
+    """Cookies, by their names."""
 
     def __post_init__(self) -> None:
         for info in fields(type(self)):
@@ -71,7 +77,7 @@ class Policy(Struct, kw_only=True, frozen=True, dict=True):
     derive: Any = None
     """What makes a key of a request that brings none: :class:`Dimensions`, or ``f(environ, body) -> str | None``, where None leaves it alone."""
     lock: Any = None
-    """What only one request at a time may have in common, whose replies are not kept: as ``derive``."""
+    """What only one request at a time may have in common, whose replies are not kept: :class:`Dimensions`, or ``f(environ, body) -> str | None``."""
     namespace: str = ""
     """Sets the keys of one service apart from those of others in the same store."""
 
@@ -80,7 +86,8 @@ class Policy(Struct, kw_only=True, frozen=True, dict=True):
     cookies: Words = ()
     """The cookies that tell who sends a request, such as ``sessionid``."""
     anonymous: Literal["refuse", "shared", "address"] = "refuse"
-    """Requests of which nobody knows who sends them: refused, all one principal, or one for each REMOTE_ADDR."""
+    """Requests of which nobody knows who sends them: ``refuse`` those with a key, and leave those without one unguarded; ``shared``, they are all one
+    principal; ``address``, one for each REMOTE_ADDR."""
     revalidate: Any = None
     """``f(environ) -> bool``, asked before a reply is given out again: may this request still have it?"""
 
@@ -99,27 +106,30 @@ class Policy(Struct, kw_only=True, frozen=True, dict=True):
     keep: Seconds | None = None
     """Seconds that it is remembered that a request was lost: as ``ttl``."""
     on_crash: Literal["execute", "fail"] = "execute"
-    """What a retry of a lost request gets: it is executed again, or refused, since nobody knows how far the first one came."""
+    """What a retry of a lost request gets: with ``execute`` it is executed again, with ``fail`` refused, since nobody knows how far the first one
+    came."""
     drain_timeout: Pause = 5.0
     """Seconds for which an answer is read on whose client is gone."""
 
     on_change: Literal["execute", "replay"] = "execute"
-    """What becomes of a reply with a derived key once somebody else has changed what it changed, or goes by: the next request is executed again, or
-    given it all the same. Where the key was sent by a client, the reply is never anything but what it was."""
+    """What becomes of a reply with a derived key once somebody else has changed what it changed, or goes by: the next request is executed again
+    (``execute``), or given it all the same (``replay``). Where the key was sent by a client, the reply is never anything but what it was."""
     expose_stale: bool = False
     """Say ``Idempotent-Stale: true`` with a reply of which that is so?"""
 
     on_error: Literal["release", "store"] = "release"
-    """What becomes of a 5xx, and of an app that raised: the next try executes again, or is told the same."""
+    """What becomes of a 5xx, and of an app that raised: the next try executes again (``release``), or is told the same (``store``)."""
     max_body: Annotated[int, Meta(ge=0)] | None = None
-    """Bytes of an answer that are kept: what the store says, or 1 MiB. Of a larger one only its status is."""
+    """Bytes of an answer that are kept: what the store says (SQLite: 16 MiB), or 1 MiB. Of a larger one only its status and headers are."""
     max_request: Annotated[int, Meta(ge=0)] = 64 << 20
     """Bytes of a request that are read ahead, on disk from 256 KiB on; as much as what most proxies let through at their largest."""
     keep_cookies: bool = False
     """Is Set-Cookie part of a kept reply?"""
 
     in_flight_status: Literal[409, 423, 503] = 409
+    """The status while another request has the key: 409, 423 or 503."""
     reused_status: Literal[422, 409] = 422
+    """The status of a key that was sent with another request: 422, or 409."""
     replayed_header: str = "Idempotent-Replayed"
     """What marks a reply that is given out again."""
     expose_age: bool = False
@@ -167,12 +177,16 @@ def _check_together(policy: Policy) -> None:
         chosen = getattr(policy, name)
         if not (chosen is None or isinstance(chosen, Dimensions) or callable(chosen)):
             raise ConfigError(f"{name}: wsgibatch.idempotency.Dimensions or a callable is wanted, not {chosen!r}")
+        if callable(chosen):
+            check_call(name, chosen, "environ", "body")
     for name in ("principal", "revalidate"):
-        if not (getattr(policy, name) is None or callable(getattr(policy, name))):
-            raise ConfigError(f"{name}: a callable is wanted, not {getattr(policy, name)!r}")
+        if getattr(policy, name) is not None:
+            check_call(name, getattr(policy, name), "environ")
     known = ("raw", "json", "multipart")
     if not (policy.fingerprint is None or policy.fingerprint in known or callable(policy.fingerprint)):
         raise ConfigError(f"fingerprint: {policy.fingerprint!r} is none of {', '.join(known)}, no callable and not None")
+    if callable(policy.fingerprint):
+        check_call("fingerprint", policy.fingerprint, "environ", "body")
     if policy.derive is not None and policy.required:
         raise ConfigError("derive: makes keys of requests that required=True refuses")
     if policy.derive is not None and policy.ttl is None:
@@ -219,10 +233,15 @@ def chosen(policy: Policy | Choice | Iterable[Rule] | None, overrides: dict[str,
         return _checked(policy)
     if isinstance(policy, str) or not isinstance(policy, Iterable):
         raise ConfigError(f"policy: {policy!r} is no Policy, no callable and no list of (methods, path, Policy)")
-    return _by_rule([_rule(rule) for rule in policy])
+    rules = [_rule(rule) for rule in policy]
+    if not rules:
+        raise ConfigError("policy: a list without a rule guards nothing")
+    return _by_rule(rules)
 
 
 def _checked(choice: Choice) -> Choice:
+    check_call("policy", choice, "environ")
+
     def choose(environ: dict[str, Any]) -> Policy | None:
         policy = choice(environ)
         if policy is None or isinstance(policy, Policy):
@@ -277,9 +296,9 @@ def understood(name: str, value: Any) -> Any:
     if not isinstance(value, str):
         return value
     if name in ("principal", "revalidate"):
-        return named(value)
+        return named(value, name)
     if name == "fingerprint":
-        return None if value == "none" else named(value) if ":" in value else value
+        return None if value == "none" else named(value, name) if ":" in value else value
     if name in ("derive", "lock"):
         return _dimensions(name, value)
     return value
@@ -288,7 +307,7 @@ def understood(name: str, value: Any) -> Any:
 def _dimensions(field: str, text: str) -> Any:
     words = text.replace(",", " ").split()
     if len(words) == 1 and ":" in text and words[0].partition(":")[0] not in ("header", "cookie"):
-        return named(words[0])
+        return named(words[0], field)
     several: dict[str, list[str]] = {"headers": [], "cookies": []}
     known = [info.name for info in fields(Dimensions) if info.name not in several]
     found = dict.fromkeys(known, False)

@@ -12,7 +12,6 @@ from typing import Any
 
 from .._grammar import DIGITS
 from ..model import Headers
-from .fingerprints import varied
 from .guard import Guard
 from .records import advised
 
@@ -157,7 +156,7 @@ class Reply:
             # The server tells its client that the answer broke off, and one that is given out again would seem whole.
             self._guard.failed()
         else:
-            self._guard.keep(self._status, self._headers, body, self._told, self._seconds, varied(self._environ, self._headers))
+            self._guard.keep(self._status, self._headers, body, self._told, self._seconds, self._environ)
 
     def _fail(self, error: BaseException) -> None:
         self._over = True

@@ -8,30 +8,15 @@ from django.db import transaction
 from django.db.models import signals
 
 from .. import tags
-from ._django_settings import dict_of
 
 _UID = "wsgibatch.tags"
 
 
-def track() -> None:
-    """Have what models save and delete touched, as :func:`wsgibatch.tags.touch` does, once it is committed: ``shop.Order:7``, a label and a key.
-
-    It is called once, in the ``ready()`` of an app, say; twice is as once. In a request it is known when the request has ended, in an atomic group
-    when that is committed. Elsewhere, in a management command say, it is written at once to the store that WSGIBATCH_IDEMPOTENCY names.
-
-    A row of a model with parents is also a row of these; a many-to-many field that changes has changed the rows at both of its ends. Django tells
-    nothing of ``bulk_create()``, ``bulk_update()``, ``QuerySet.update()`` and SQL by hand: there say ``tags.touch("shop.Order:*")`` yourself. It
-    deletes rows one by one where somebody listens, as this does.
-
-    :raises ConfigError: when that store is none.
-    """
+def listen() -> None:
+    """Have what models save and delete touched; twice is as once."""
     signals.post_save.connect(_changed, dispatch_uid=_UID)
     signals.post_delete.connect(_changed, dispatch_uid=_UID)
     signals.m2m_changed.connect(_related, dispatch_uid=_UID)
-    store = dict_of("WSGIBATCH_IDEMPOTENCY").get("store")
-    # A memory is each object's own.
-    if store is not None and store != "memory://":
-        tags.use(store)
 
 
 def _changed(sender: object, instance: Any, using: str, **_: object) -> None:

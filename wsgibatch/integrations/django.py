@@ -36,9 +36,11 @@ from django.core.wsgi import get_wsgi_application
 from django.db import connections, transaction
 from django.urls import Resolver404, resolve
 
+from .. import tags
 from .._caller import WSGIApp
 from .._exchange import Endpoint
 from .._idempotency.policy import chosen, understood
+from .._log import log_untold
 from .._lookup import named, nearest
 from ..errors import ConfigError
 from ..idempotency import IdempotencyMiddleware
@@ -47,7 +49,7 @@ from ..settings import Settings
 from ..stores import store_of
 from ..wsgi import BatchMiddleware
 from ._django_settings import dict_of, translated
-from ._django_tags import track
+from ._django_tags import listen
 
 __all__ = ("BatchConfig", "atomic", "batch", "check", "idempotent", "track", "worker")
 
@@ -85,6 +87,29 @@ def idempotent(app: WSGIApp, **overrides: Any) -> IdempotencyMiddleware:
     :raises ConfigError: for what cannot work.
     """
     return IdempotencyMiddleware(app, **_keeping(overrides))
+
+
+def track() -> None:
+    """Have what models save and delete touched, as :func:`wsgibatch.tags.touch` does, once it is committed: ``shop.Order:7``, a label and a key.
+
+    It is called once, in the ``ready()`` of an app, say; twice is as once. In a request it is known when the request has ended, in an atomic group
+    when that is committed. Elsewhere, in a management command say, it is written at once to the store that WSGIBATCH_IDEMPOTENCY names. Where that is
+    none the system checks say so, and the log.
+
+    A row of a model with parents is also a row of these; a many-to-many field that changes has changed the rows at both of its ends. Django tells
+    nothing of ``bulk_create()``, ``bulk_update()``, ``QuerySet.update()`` and SQL by hand: there say ``tags.touch("shop.Order:*")`` yourself. It
+    deletes rows one by one where somebody listens, as this does.
+    """
+    listen()
+    try:
+        store = dict_of("WSGIBATCH_IDEMPOTENCY").get("store")
+        # A memory is each object's own.
+        if store is not None and store != "memory://":
+            tags.use(store)
+    except ConfigError as error:
+        # Raised here, it would end manage.py before that can say what is wrong.
+        checks.register(check)
+        log_untold(error)
 
 
 class atomic:  # noqa: N801  # What it makes is used like Django's, and it is called so in the settings.
@@ -300,7 +325,7 @@ def _keeping(overrides: dict[str, Any]) -> dict[str, Any]:
     """What :class:`IdempotencyMiddleware` takes, by name: *overrides* before WSGIBATCH_IDEMPOTENCY."""
     made = {name: understood(name, value) for name, value in (dict_of("WSGIBATCH_IDEMPOTENCY") | overrides).items()}
     if isinstance(made.get("policy"), str):
-        made["policy"] = named(made["policy"])
+        made["policy"] = named(made["policy"], "policy")
     if not made.keys() & {"policy", "principal", "cookies"}:
         made["cookies"] = (project.SESSION_COOKIE_NAME,)
     return made

@@ -25,11 +25,12 @@ from typing import Any, TypeVar, cast
 
 import flask
 from flask import Flask
-from msgspec import Struct
+from msgspec import Struct, structs
 from werkzeug.exceptions import HTTPException
 from werkzeug.routing import Rule
 
 from .._idempotency.fingerprints import digest
+from .._lookup import check_call
 from ..errors import ConfigError
 from ..idempotency import IdempotencyMiddleware, Policy
 from ..settings import Settings
@@ -175,8 +176,9 @@ def gen_keyfunc(
 
     :param headers: names of headers.
     :param use_checksum: without effect: keys are digests always.
+    :raises ConfigError: when nothing is chosen, since all requests would be one.
     """
-    return _KeyFunc(
+    found = _KeyFunc(
         endpoint=endpoint,
         path=path,
         method=method,
@@ -188,6 +190,9 @@ def gen_keyfunc(
         content_length=content_length,
         remote_addr=remote_addr,
     )
+    if not any(structs.astuple(found)):
+        raise ConfigError("gen_keyfunc: at least one side of a request is needed")
+    return found
 
 
 class _Mark(Struct, eq=False):
@@ -197,6 +202,15 @@ class _Mark(Struct, eq=False):
     """As it was without them."""
     fields: dict[str, Any]
     policy: Policy
+
+
+def _check_said(decorator: str, timeout: Any, keyfunc: Any) -> None:
+    if callable(timeout):
+        raise ConfigError(f"@{decorator}: say for how many seconds, as in @idempotent.{decorator}(15)")
+    if not isinstance(timeout, float | int) or timeout <= 0:
+        raise ConfigError(f"timeout: a number of seconds is wanted, more than 0, not {timeout!r}")
+    if keyfunc is not None:
+        check_call("keyfunc", keyfunc)
 
 
 _MARKS = "_wsgibatch_idempotent"
@@ -209,8 +223,9 @@ _FOREVER = 3600.0
 class Idempotent:
     """In the place of ``flask_idempotent2.Idempotent``: answers of views are kept for requests that are equal.
 
-    It stands in ``app.wsgi_app`` and finds the view of a request by the app's rules: what is answered again does not reach the app, nor its
-    ``before_request``. A decorator that stands above these has to keep what they have written on the view, as :func:`functools.wraps` does.
+    It stands in ``app.wsgi_app``, behind a :class:`Batch` that is there already, and finds the view of a request by the app's rules: what is answered
+    again does not reach the app, nor its ``before_request``. A decorator that stands above these has to keep what they have written on the view, as
+    :func:`functools.wraps` does.
 
     :param store: as :class:`~wsgibatch.idempotency.IdempotencyMiddleware` takes it, or a client of redis-py.
     :param session_factory: whose commits tell what has changed, so that what was kept is executed again: a ``sessionmaker``, ``scoped_session`` or
@@ -219,7 +234,7 @@ class Idempotent:
         Authorization is told apart in any case.
     :param redis_key_prefix: sets the keys of one service apart from those of others in the same store.
     :param redis: another name for *store*.
-    :raises ConfigError: for what is no store, and no factory of sessions.
+    :raises ConfigError: for what is no store, no factory of sessions and no function that makes keys.
     """
 
     def __init__(
@@ -232,9 +247,13 @@ class Idempotent:
         *,
         redis: Any = None,
     ) -> None:
+        if store is not None and redis is not None:
+            raise ConfigError("redis: is another name for store: give one of the two")
         store = redis if store is None else store
         if store is None:
             raise ConfigError("store: say where replies are kept")
+        if default_keyfunc is not None:
+            check_call("default_keyfunc", default_keyfunc)
         if hasattr(store, "evalsha"):
             store = RedisStore(store)
         if session_factory is not None:
@@ -244,14 +263,22 @@ class Idempotent:
         self._app = app
         self._keyfunc = default_keyfunc or gen_keyfunc()
         self._namespace = f"{redis_key_prefix}:{app.name}"
-        self.middleware = IdempotencyMiddleware(app.wsgi_app, store, self._choose)
-        app.wsgi_app = self.middleware  # type: ignore[method-assign]  # Flask names this attribute as the place for middleware.
+        # Items of a batch are requests to views as well. Behind the first endpoint, which is the innermost one, is every request.
+        batch: BatchMiddleware | None = next(iter(app.extensions.get("wsgibatch", {}).values()), None)
+        self.middleware = IdempotencyMiddleware(app.wsgi_app if batch is None else batch.app, store, self._choose)
+        if batch is None:
+            app.wsgi_app = self.middleware  # type: ignore[method-assign]  # Flask names this attribute as the place for middleware.
+        else:
+            batch.app = self.middleware
 
     def cache(self, timeout: float, keyfunc: Callable[[], str] | None = None) -> Callable[[View], View]:
         """Have the answers of a view kept for *timeout* seconds. An equal request that comes meanwhile waits for the answer, up to that long.
 
         On a view that has it already it has no effect.
+
+        :raises ConfigError: for what is no number of seconds, and no *keyfunc*.
         """
+        _check_said("cache", timeout, keyfunc)
         return partial(self._decorated, "derive", {"ttl": timeout}, timeout, keyfunc)
 
     def lock(self, timeout: float, *, blocking_timeout: float | None = None, keyfunc: Callable[[], str] | None = None) -> Callable[[View], View]:
@@ -259,7 +286,11 @@ class Idempotent:
 
         :param timeout: seconds after which the lock of a process that has died is taken for free. It is renewed while the view runs.
         :param blocking_timeout: seconds to wait for it before a request is answered 409; None for as long as it takes.
+        :raises ConfigError: for what is no number of seconds, and no *keyfunc*.
         """
+        _check_said("lock", timeout, keyfunc)
+        if not (blocking_timeout is None or (isinstance(blocking_timeout, float | int) and blocking_timeout >= 0)):
+            raise ConfigError(f"blocking_timeout: a number of seconds or None is wanted, not {blocking_timeout!r}")
         wait = _FOREVER if blocking_timeout is None else blocking_timeout
         return partial(self._decorated, "lock", {"lease": timeout, "max_run": max(timeout, 900.0)}, wait, keyfunc)
 

@@ -55,7 +55,7 @@ def idempotency_filter_factory(global_conf: Mapping[str, str], /, **local_conf: 
     :raises ConfigError: for an unknown name, with the nearest known one, and for a value that cannot work.
     """
     store = local_conf.pop("store", "memory://")
-    policy = named(local_conf.pop("policy").strip()) if "policy" in local_conf else None
+    policy = named(local_conf.pop("policy").strip(), "policy") if "policy" in local_conf else None
     choice = chosen(policy, fields_from_strings(local_conf))
     made = store_of(store.strip())
     return lambda app: IdempotencyMiddleware(app, made, choice)

@@ -1,5 +1,6 @@
 """Where it is kept what became of requests: one file each, named as the scheme of its urls."""
 
+import re
 import sys
 from typing import Any
 
@@ -7,6 +8,7 @@ from .. import _lookup
 from ..errors import ConfigError
 from ..protocols import Store
 
+_REFERENCE = re.compile(r"\w+(\.\w+)*:\w+(\.\w+)*")
 _PARTS = ("begin", "renew", "finish", "forget", "peek", "touch", "seen", "close")
 
 
@@ -19,7 +21,7 @@ def store_of(reference: Any) -> Store:
     """
     found = reference
     if isinstance(reference, str):
-        found = _of_url(reference) if "://" in reference else _lookup.named(reference)
+        found = _of_url(reference) if "://" in reference else _referred(reference)
     if isinstance(found, type) or (callable(found) and not hasattr(found, _PARTS[0])):
         try:
             found = found()
@@ -32,6 +34,14 @@ def store_of(reference: Any) -> Store:
     return store
 
 
+def _referred(reference: str) -> Any:
+    # A scheme with one colon is a url that went wrong, rather than a module.
+    if not _REFERENCE.fullmatch(reference) or reference.partition(":")[0] in _lookup.members(sys.modules[__name__]):
+        forms = "'memory://', 'sqlite:///path', 'redis://host:port/0' or 'package.module:name'"
+        raise ConfigError(f"store: {reference!r} should be written {forms}")
+    return _lookup.named(reference, "store")
+
+
 def _of_url(url: str) -> Any:
     """Ask the member of the family that the scheme names. As in https, an s at the end of a scheme says that TLS is spoken: ``rediss``."""
     family = sys.modules[__name__]
@@ -39,4 +49,6 @@ def _of_url(url: str) -> Any:
     scheme = scheme.lower()
     known = _lookup.members(family)
     word = scheme if scheme in known else scheme.removesuffix("s")
-    return _lookup.member(family, word if word in known else scheme).from_url(f"{scheme}://{rest}")
+    if word not in known:
+        raise ConfigError(f"store: {scheme!r} is none of the stores {_lookup.nearest(scheme, known)}")
+    return _lookup.member(family, word).from_url(f"{scheme}://{rest}")

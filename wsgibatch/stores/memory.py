@@ -46,9 +46,13 @@ class MemoryStore:
     :param max_records: keys that are remembered at a time, and tags likewise.
     :param max_bytes: bytes of their names, fingerprints and values; what Python needs to hold them comes on top, about 500 bytes for each.
     :param clock: seconds, as of :func:`time.monotonic`.
+    :raises ConfigError: for bounds within which nothing fits.
     """
 
     def __init__(self, max_records: int = 10_000, max_bytes: int = 64 << 20, clock: Callable[[], float] = time.monotonic) -> None:
+        for name, bound in (("max_records", max_records), ("max_bytes", max_bytes)):
+            if not isinstance(bound, int) or bound < 1:
+                raise ConfigError(f"{name}: a number from 1 on is wanted, not {bound!r}")
         self._max_records, self._max_bytes, self._clock = max_records, max_bytes, clock
         self._lock = RLock()
         self._running: dict[str, _Record] = {}

@@ -103,7 +103,7 @@ class RedisStore:
 
     :param server: a url as redis-py takes it, ``redis://user:password@host:6379/0?socket_timeout=1``; or a client of redis-py, also one of a cluster,
         which stays the caller's to close. A client made from a url waits five seconds for an answer where the url does not say, and asks but once.
-    :raises ConfigError: when redis-py is missing, or cannot do anything with the url.
+    :raises ConfigError: when redis-py is missing, or cannot do anything with the url; for what is neither a url nor a client.
     """
 
     def __init__(self, server: "str | Redis | RedisCluster") -> None:
@@ -116,6 +116,8 @@ class RedisStore:
         # Keys that Redis may have claimed for a request that was refused since no answer came, and their owners.
         self._unsure: deque[tuple[str, str]] = deque(maxlen=_UNSURE)
         self._refused, self._forgotten = redis.ResponseError, redis.exceptions.NoScriptError
+        if not (isinstance(server, str) or hasattr(server, "evalsha")):
+            raise ConfigError(f"store: a url of Redis or a client of redis-py is wanted, not {server!r}")
         self._own = isinstance(server, str)
         self._client: Any = server
         if isinstance(server, str):

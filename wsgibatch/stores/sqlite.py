@@ -77,7 +77,7 @@ class SqliteStore:
 
     :param path: of the file, which is made by the first call.
     :param timeout: seconds that a call waits for others to be done writing.
-    :raises ConfigError: when *path* names no file.
+    :raises ConfigError: when *path* names no file, or one in a folder that is not there.
     """
 
     max_body = 16 << 20
@@ -88,6 +88,10 @@ class SqliteStore:
             raise ConfigError("store: SQLite in memory would have a database for each connection: name a file, or use 'memory://'")
         # A server may go elsewhere before the first request.
         self._path = Path(path).absolute()
+        if not self._path.parent.is_dir():
+            raise ConfigError(f"store: there is no folder {str(self._path.parent)!r} to have a file of SQLite in")
+        if not isinstance(timeout, float | int) or timeout < 0:
+            raise ConfigError(f"timeout: a number of seconds is wanted, not {timeout!r}")
         self._timeout = timeout
         self._idle: list[_Connection] = []
         # A call may wait for other writers for its timeout.
