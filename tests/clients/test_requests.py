@@ -679,6 +679,18 @@ def test_a_batch_that_is_refused_fails_with_the_document_of_the_server(multipart
         found.json()
 
 
+def test_a_batch_whose_answer_a_proxy_has_lost_may_have_run() -> None:
+    with saying(lambda _head, _body: [told(504, b"<h1>Gateway Timeout</h1>")]) as server:
+        session = Batching(server.batch)
+        session.post("/echo")
+        with pytest.raises(requests.HTTPError, match=r"504 \(it may have run\)") as failed:
+            session.flush()
+        session.close()
+
+    assert isinstance(failed.value, BatchFailed)
+    assert failed.value.may_have_run
+
+
 def test_a_server_that_is_not_there_is_an_error_of_the_library_for_each_call() -> None:
     session = Batching("http://127.0.0.1:1/batch")
     found = session.get("/echo")

@@ -73,7 +73,7 @@ class Sender:
     def send(self, calls: Sequence[Call]) -> Flow:
         """Have all of *calls* answered, in their order.
 
-        :raises BatchFailed: when a batch is refused; calls that are not settled by then have not run.
+        :raises BatchFailed: when a batch is answered with a failure; calls behind it have not been sent.
         """
         left = deque(calls)
         room = len(left)

@@ -152,7 +152,7 @@ class Batching(requests.Session):
     def flush(self) -> None:
         """Send what has been called so far. Afterwards every response is there, or says why it is not.
 
-        :raises BatchFailed: when a batch was refused (also a :exc:`requests.HTTPError`). What had not been sent by then never is.
+        :raises BatchFailed: when a batch was answered with a failure (also a :exc:`requests.HTTPError`). What had not been sent by then never is.
         :raises MissingResponse: when the answer lacks one to a call. All other responses are there.
         :raises requests.RequestException: when a batch could not be sent, or its answer not be received.
         """
@@ -160,7 +160,7 @@ class Batching(requests.Session):
         try:
             first = self._drive(self._sender.send(list(pending)), pending)
         except BatchFailed as error:
-            refused = RefusedBatch(str(error), error.status, error.document, error.headers)
+            refused = RefusedBatch(str(error), error.status, error.document, error.headers, error.may_have_run)
             refused.request, refused.response = self.batch_request, self.batch_response
             _fail_all(pending, refused)
             raise refused from None
