@@ -10,7 +10,6 @@ import msgspec
 from ..errors import BatchFailed
 from ..model import Headers
 
-
 _BEFORE = ("overloaded", "store-unavailable")
 """What our servers answer 503 for, before anything runs. Any other failure may be that of a proxy, which does not know how far the batch has come."""
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urljoin
 
 from ..protocols import Dialect
-from ._calls import Alone, Call, More, Pause, Post, Settled
+from ._calls import Alone, Broken, Call, More, Pause, Post, Settled
 from ._collector import Collector
 from ._gathering import Asked, Endpoint, fail_all, head_of, settle, told_of
 
@@ -149,7 +149,10 @@ class BatchTransport(BaseTransport):
                     response = self._wrapped.handle_request(self._endpoint.batch(effect))
                     chunks, told = filter(len, response.iter_bytes()), head_of(response)
                 elif isinstance(effect, More):
-                    told = next(chunks, b"")
+                    try:
+                        told = next(chunks, b"")
+                    except self._endpoint.library.RequestError as error:
+                        told = Broken(error)
                 elif isinstance(effect, Alone):
                     sent = perf_counter()
                     if effect.call in alone:
@@ -280,7 +283,10 @@ class AsyncBatchTransport(AsyncBaseTransport):
                     response = await self._wrapped.handle_async_request(self._endpoint.batch(effect))
                     chunks, told = response.aiter_bytes(), head_of(response)
                 elif isinstance(effect, More):
-                    told = await anext(chunks, b"")
+                    try:
+                        told = await anext(chunks, b"")
+                    except self._endpoint.library.RequestError as error:
+                        told = Broken(error)
                 elif isinstance(effect, Alone):
                     if effect.call in alone:
                         await alone[effect.call].aclose()
