@@ -132,6 +132,18 @@ def test_a_block_that_is_left_with_an_exception_sends_nothing(multipart_server: 
         _ = found.status_code
 
 
+def test_a_block_that_has_been_left_takes_no_more(multipart_server: Server, library: Any) -> None:
+    with client(multipart_server, library) as made:
+        with made.batching.batch() as batch:
+            batch.get("/echo")
+        with pytest.raises(RuntimeError, match="would never be sent"):
+            batch.post("/echo")
+        with batch:
+            again = batch.get("/echo")
+
+    assert again.status_code == 200
+
+
 def test_a_block_refuses_another_host(multipart_server: Server, library: Any) -> None:
     with client(multipart_server, library) as made, made.batching.batch() as batch, pytest.raises(ValueError, match="not of the host"):
         batch.get("http://elsewhere.example/")

@@ -126,13 +126,15 @@ class Batching(requests.Session):
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         if not self._how.batch:
             return super().send(request, **kwargs)
+        for name in ("verify", "cert", "proxies"):
+            kwargs.setdefault(name, getattr(self, name))
         url = request.url or ""
         if origin(url) != self._origin:
             raise requests.exceptions.InvalidURL(f"{url} is not of the host of {self._batch_url}: send it with batch=False", request=request)
         route = Route(
-            kwargs.get("verify", self.verify),
-            kwargs.get("cert", self.cert),
-            tuple(sorted(kwargs.get("proxies", self.proxies).items())),
+            kwargs["verify"],
+            kwargs["cert"],
+            tuple(sorted(kwargs["proxies"].items())),
             kwargs.get("timeout"),
             self._auth_of(request),
         )
@@ -141,7 +143,7 @@ class Batching(requests.Session):
         call.repeats = signs(self._how.auth or self.auth)
         call.alone = call.alone or path(url) == path(self._batch_url)
         asked = Asked(request, kwargs, DeferredResponse())
-        vars(asked.response)["_call"] = call
+        vars(asked.response).update(_call=call, _sender=self._sender)
         with self._lock:
             self._pending[call] = asked
             full = self._sender.most is not None and len(self._pending) >= self._sender.most
@@ -178,6 +180,11 @@ class Batching(requests.Session):
             self._forget("This call was never sent, since the session was closed.")
         super().close()
 
+    def __del__(self) -> None:
+        # There is none where making it has failed.
+        if pending := vars(self).get("_pending"):
+            warn(f"{len(pending)} calls were never sent: leave the block, or flush, before the session is dropped", ResourceWarning, 2, self)
+
     def __exit__(self, kind: object, *rest: object) -> None:
         try:
             if kind is None:
@@ -198,8 +205,8 @@ class Batching(requests.Session):
 
     def _call_behind(self, response: object) -> Call:
         call = vars(response).get("_call") if isinstance(response, DeferredResponse) else None
-        if not isinstance(call, Call):
-            raise ValueError("depends_on: responses to earlier calls of this session are wanted")  # noqa: TRY004 - it is the value of an argument
+        if not isinstance(call, Call) or vars(response)["_sender"] is not self._sender:
+            raise ValueError("depends_on: responses to earlier calls of this session are wanted")
         return call
 
     def _auth_of(self, request: requests.PreparedRequest) -> Literal["session", "call", "none"]:
@@ -296,9 +303,13 @@ class Batching(requests.Session):
             raise answer
         response = alone
         if response is None:
-            response = made(asked.request, answer)
+            response = made(asked.request, answer, self.get_adapter(asked.request.url or ""))
             response.elapsed = timedelta(seconds=answer.duration or waited)
-            response = dispatch_hook("response", asked.request.hooks, response, **asked.kwargs)
+            # As the library does it: a hook may send the request once more, and hands these on to an adapter.
+            handed = {name: value for name, value in asked.kwargs.items() if name != "allow_redirects"}
+            response = dispatch_hook("response", asked.request.hooks, response, **handed)
+            if not handed.get("stream"):
+                response.content  # noqa: B018 - it is a property that reads
             extract_cookies_to_jar(self.cookies, asked.request, response.raw)
         fill(asked.response, response)
         if self._on_result is not None:
