@@ -171,7 +171,8 @@ class BatchTransport(BaseTransport):
 class AsyncBatchTransport(AsyncBaseTransport):
     """Sends what is asked within a window as one batch, on asyncio. ``asyncio.gather`` needs no change.
 
-    A request that is cancelled before its batch is sent is left out of it; a batch that nobody waits for any more is given up.
+    A request that is cancelled before its batch is sent is left out of it; a batch that nobody waits for any more is given up. Requests of several
+    event loops travel apart, each in its own; whether they may share a transport is for the one that is wrapped to say.
 
     The parameters, and what a request raises, are those of :class:`BatchTransport`.
     """
@@ -181,6 +182,7 @@ class AsyncBatchTransport(AsyncBaseTransport):
     ) -> None:
         self._wrapped, self._window = wrapped, window
         self._endpoint = Endpoint(wrapped, batch_url, dialect, window, max_items, retries)
+        # By the loop as well: what waits in one, running or not, is none that another can wake.
         self._open: dict[Hashable, _AsyncGathering] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -204,7 +206,9 @@ class AsyncBatchTransport(AsyncBaseTransport):
             raise
 
     async def aclose(self) -> None:
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        loop = asyncio.get_running_loop()
+        # Another thread may add to them meanwhile.
+        await asyncio.gather(*[task for task in tuple(self._tasks) if task.get_loop() is loop], return_exceptions=True)
         await self._wrapped.aclose()
 
     async def __aenter__(self) -> Self:
@@ -217,7 +221,7 @@ class AsyncBatchTransport(AsyncBaseTransport):
         await self.aclose()
 
     def _join(self, asked: Asked) -> "_AsyncGathering":
-        key = asked.call.key
+        key = _key(asked)
         gathering = self._open.get(key)
         if gathering is None:
             gathering = self._open[key] = _AsyncGathering()
@@ -231,7 +235,7 @@ class AsyncBatchTransport(AsyncBaseTransport):
         return gathering
 
     def _leave(self, asked: Asked, gathering: "_AsyncGathering") -> None:
-        key = asked.call.key
+        key = _key(asked)
         if not gathering.sent:
             gathering.asked.remove(asked)
             if not gathering.asked:
@@ -319,6 +323,10 @@ class _AsyncGathering:
         self.full = asyncio.Event()
         self.sent = False
         self.task: asyncio.Task[None] | None = None
+
+
+def _key(asked: Asked) -> Hashable:
+    return asked.future.get_loop(), asked.call.key
 
 
 def _next(flow: Any, told: Any) -> Any:
