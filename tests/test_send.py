@@ -298,6 +298,17 @@ def test_what_arrived_before_an_answer_broke_off_is_shown() -> None:
     assert "broke off" in out
 
 
+def test_what_arrived_before_an_answer_in_parts_broke_off_is_shown() -> None:
+    said = b"--b\r\nContent-Type: application/http\r\n\r\nHTTP/1.1 200 OK\r\n\r\nx\r\n--b\r\nContent-Type: appl"
+    head = head_of(200, Content_Type="multipart/mixed; boundary=b", Transfer_Encoding="chunked")
+    with saying(lambda _head, _body: [head + b"%x\r\n%b\r\n" % (len(said), said)]) as server:
+        status, out, err = sent("--dialect", "multipart", server.batch, batch=b"/a\n/b")
+
+    assert (status, err) == (1, "")
+    assert [line.split()[:4] for line in out.splitlines()[:2]] == [["GET", "/a", "200", "1"], ["GET", "/b", "no", "answer"]]
+    assert "broke off" in out
+
+
 def test_lines_without_an_end_are_not_read_for_ever() -> None:
     with saying(lines({"index": 0, **item()}, then=b"<html>\n")) as server:
         status, out, _ = sent(server.batch, batch=b"/a\n/b")

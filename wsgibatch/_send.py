@@ -133,7 +133,7 @@ def sent(url: str, batch: Written, arrived: Arrived) -> Outcome:
         status, answered, chunks = post(connection, url, headers, batch.body)
         if not 200 <= status < 300:
             raise failed_batch(status, answered, b"".join(chunks))
-        reading = Reading(batch.dialect, batch.requests, answered)
+        reading, broken = Reading(batch.dialect, batch.requests, answered), ""
         try:
             for chunk in chunks:
                 received += len(chunk)
@@ -147,12 +147,12 @@ def sent(url: str, batch: Written, arrived: Arrived) -> Outcome:
                 if reading.fault:
                     # What stands behind it may have no end.
                     break
-            for place, answer in reading.end():
-                answers[place] = answer
-            fault = reading.fault
         except PostError as error:
             # What has arrived by then is shown.
-            fault = str(error)
+            broken = str(error)
+        for place, answer in reading.end(bool(broken)):
+            answers[place] = answer
+        fault = broken or reading.fault
     return Outcome(answers, len(batch.body), received, perf_counter() - began, fault)
 
 

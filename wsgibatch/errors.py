@@ -18,7 +18,7 @@
         Overloaded           503
       StoreError             503        a store cannot be reached, or has no room
       ClientError                       a client has no answer to give
-        BatchFailed                     the whole batch was refused
+        BatchFailed                     the whole batch was refused, or its answer is a failure of the server
         MissingResponse (also ValueError)
 
 An exception means that the batch did not happen; a status means that an item failed. So on the server no exception of this tree ever speaks of one
@@ -166,23 +166,27 @@ class ClientError(WSGIBatchError):
 
 
 class BatchFailed(ClientError):
-    """The server has refused the whole batch: nothing of it has run.
+    """The batch as a whole was answered with a failure: it was refused, or what stands in front of the server has lost its answer.
 
     :param message: what the server says, in a sentence.
     :param status: of its answer.
     :param document: its answer, such as a problem document (RFC 9457); empty where that was no JSON object.
     :param headers: of its answer.
+    :param may_have_run: False where the answer is a refusal, so that nothing of the batch has run; True where nobody knows.
     """
 
-    def __init__(self, message: str, status: int, document: Mapping[str, Any], headers: Sequence[tuple[str, str]]) -> None:
+    def __init__(
+        self, message: str, status: int, document: Mapping[str, Any], headers: Sequence[tuple[str, str]], may_have_run: bool = False
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.document = document
         self.headers = headers
+        self.may_have_run = may_have_run
 
     def __reduce__(self) -> tuple[Any, ...]:
         # For copies, one for each who waits for the batch.
-        return type(self), (str(self), self.status, self.document, self.headers), vars(self)
+        return type(self), (str(self), self.status, self.document, self.headers, self.may_have_run), vars(self)
 
 
 class MissingResponse(ClientError, ValueError):

@@ -50,11 +50,13 @@ class Unanswered(ValueError):
     """Raised by :meth:`Dialect.read` where only some of the requests have an answer.
 
     :param answers: one for each request, None where there is none.
+    :param cut: does the body lack its end, so that the others may have been answered behind it?
     """
 
-    def __init__(self, answers: Sequence[SubResponse | None]) -> None:
+    def __init__(self, answers: Sequence[SubResponse | None], cut: bool = False) -> None:
         super().__init__(f"{answers.count(None)} of {len(answers)} requests have no answer")
         self.answers = answers
+        self.cut = cut
 
 
 class Recogniser(Protocol):

@@ -1,6 +1,7 @@
 """What travels together, what is sent again, whose answer is whose: against the middleware itself, without a network."""
 
 import json
+import pickle
 from collections.abc import Callable, Iterable, Sequence
 from email.utils import formatdate
 from typing import Any
@@ -16,8 +17,8 @@ from wsgibatch.clients._batch import Sender, dialect_of
 from wsgibatch.clients._calls import Alone, Call, More, Pause, Post, Settled, call_of
 from wsgibatch.clients._refusals import limit_of, retry_after
 from wsgibatch.dialects.django import DjangoDialect
-from wsgibatch.errors import ClientError
-from wsgibatch.model import Headers
+from wsgibatch.errors import ClientError, Overloaded
+from wsgibatch.model import Head, Headers
 
 DIALECTS = ("multipart", "django", "graph", "odata", "aggregator", "kinto", "facebook")
 every_dialect = pytest.mark.parametrize("word", DIALECTS)
@@ -276,10 +277,41 @@ def test_a_batch_that_is_refused_ends_it_all(status: int) -> None:
     calls = numbered(4)
     document = {"type": "about:blank", "status": status, "code": "a-code", "detail": "Because."}
 
-    with pytest.raises(BatchFailed, match=f"The batch was answered with {status}: Because.") as failed:
+    with pytest.raises(BatchFailed, match=rf"The batch was answered with {status}(?: \(it may have run\))?: Because.") as failed:
         Driven(sender("django", 2), calls, lambda post: Answer(status, [("X-A", "b")], json.dumps(document).encode()))
 
     assert (failed.value.status, failed.value.document, failed.value.headers) == (status, document, [("X-A", "b")])
+
+
+@pytest.mark.parametrize(
+    ("status", "document", "may_have_run"),
+    [
+        *[(status, {}, False) for status in (302, 400, 401, 403, 422, 429)],
+        *[(status, {}, True) for status in (500, 502, 503, 504, 520)],
+        (503, {"code": "no-backend"}, True),
+        (503, {"error": "busy"}, True),
+        (500, {"code": "overloaded"}, True),
+        *[(503, document, False) for document in ({"code": "overloaded"}, {"error": {"innererror": {"code": "store-unavailable"}}})],
+    ],
+)
+def test_a_failure_tells_whether_the_batch_may_have_run(status: int, document: dict[str, Any], may_have_run: bool) -> None:
+    with pytest.raises(BatchFailed) as failed:
+        Driven(sender("django"), numbered(2), lambda post: Answer(status, [], json.dumps(document).encode()))
+
+    assert (failed.value.may_have_run, "may have run" in str(failed.value)) == (may_have_run, may_have_run)
+    assert pickle.loads(pickle.dumps(failed.value)).may_have_run == may_have_run  # noqa: S301 - it was pickled here
+
+
+@every_dialect
+def test_our_server_answers_what_it_has_no_room_for_so_that_nothing_may_have_run(word: str) -> None:
+    def overloaded(post: Post) -> Answer:
+        head = Head(path="/batch", mount="", host="", scheme="http", media_type="", parameters={})
+        return Answer(*dialect_of(word).refusal(head, Overloaded(3, 1.0)))
+
+    with pytest.raises(BatchFailed) as failed:
+        Driven(sender(word), numbered(2), overloaded)
+
+    assert (failed.value.status, failed.value.may_have_run) == (503, False)
 
 
 @every_dialect

@@ -132,6 +132,18 @@ def test_a_block_that_is_left_with_an_exception_sends_nothing(multipart_server: 
         _ = found.status_code
 
 
+def test_a_block_that_has_been_left_takes_no_more(multipart_server: Server, library: Any) -> None:
+    with client(multipart_server, library) as made:
+        with made.batching.batch() as batch:
+            batch.get("/echo")
+        with pytest.raises(RuntimeError, match="would never be sent"):
+            batch.post("/echo")
+        with batch:
+            again = batch.get("/echo")
+
+    assert again.status_code == 200
+
+
 def test_a_block_refuses_another_host(multipart_server: Server, library: Any) -> None:
     with client(multipart_server, library) as made, made.batching.batch() as batch, pytest.raises(ValueError, match="not of the host"):
         batch.get("http://elsewhere.example/")
@@ -467,6 +479,47 @@ async def until(condition: Any) -> None:
     # What is waited for happens in the loop's next turns.
     while not condition():  # noqa: ASYNC110 - nobody sets an event there
         await asyncio.sleep(0)
+
+
+def test_calls_of_loops_that_run_side_by_side_travel_apart(multipart_server: Server, library: Any) -> None:
+    wrapped = library.AsyncHTTPTransport(limits=library.Limits(max_keepalive_connections=0))
+    made = library.AsyncClient(transport=AsyncBatchTransport(wrapped, multipart_server.batch, window=0.2), base_url=multipart_server.base, timeout=30)
+    both = threading.Barrier(3)
+    before = multipart_server.posts()
+
+    async def ask() -> list[Any]:
+        both.wait(20)
+        return list(await asyncio.wait_for(asyncio.gather(*[made.get(f"/echo/{number}") for number in range(4)]), 20))
+
+    with ThreadPoolExecutor(3) as pool:
+        found = [waiting.result() for waiting in [pool.submit(asyncio.run, ask()) for _ in range(3)]]
+
+    assert [[one.json()["path"] for one in answers] for answers in found] == [[f"/echo/{number}" for number in range(4)]] * 3
+    assert multipart_server.posts() == before + 3
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore:Task was destroyed")
+def test_a_loop_that_was_closed_with_a_call_waiting_keeps_no_call_of_the_next_one_waiting(multipart_server: Server, library: Any) -> None:
+    wrapped = library.AsyncHTTPTransport(limits=library.Limits(max_keepalive_connections=0))
+    made = library.AsyncClient(transport=AsyncBatchTransport(wrapped, multipart_server.batch, window=LONG), base_url=multipart_server.base)
+
+    async def begin() -> asyncio.Task[Any]:
+        waiting: asyncio.Task[Any] = asyncio.ensure_future(made.get("/echo/lost"))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        return waiting
+
+    loop = asyncio.new_event_loop()
+    lost = loop.run_until_complete(begin())
+    loop.close()
+
+    async def ask() -> list[Any]:
+        found = await asyncio.wait_for(asyncio.gather(*[made.get(f"/echo/{number}") for number in range(20)]), 20)
+        await made.aclose()
+        return list(found)
+
+    assert [one.status_code for one in asyncio.run(ask())] == [200] * 20
+    assert not lost.done()
 
 
 def test_closing_waits_for_what_is_under_way(server: Server, library: Any) -> None:

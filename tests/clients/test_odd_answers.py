@@ -12,7 +12,7 @@ import httpx
 import httpx2
 import pytest
 
-from tests.clients.saying import Saying, item, items, lines, saying, told
+from tests.clients.saying import Saying, head_of, item, items, lines, saying, told
 from wsgibatch import MissingResponse
 from wsgibatch.clients.httpx import AsyncBatchTransport, BatchTransport
 from wsgibatch.clients.requests import Batching
@@ -164,6 +164,43 @@ def test_what_comes_behind_the_last_line_is_not_read_for_ever(way: Way) -> None:
     with saying(lines(*answers, {"complete": True}, then=b"\n" * 1000)) as server:
         assert statuses(way(server)) == [200] * 3
         assert server.left.wait(20)
+
+
+def cut_off(kind: str, dialect: str, count: int = 1) -> Callable[[bytes, bytes], list[bytes]]:
+    """The first *count* answers, and a piece of the next, of a connection that is closed then, with chunks or without."""
+    if dialect == "multipart":
+        parts = [
+            f"--b\r\nContent-Type: application/http\r\nContent-ID: response-item-{number}\r\n\r\nHTTP/1.1 200 OK\r\n\r\nx\r\n" for number in range(3)
+        ]
+    else:
+        parts = [json.dumps({"index": number, **item()}) + "\n" for number in range(3)]
+    said = ("".join(parts[:count]) + parts[count][:20]).encode()
+    content_type = 'multipart/mixed; boundary="b"' if dialect == "multipart" else "application/x-ndjson"
+    if kind == "chunk":
+        head = head_of(200, Content_Type=content_type, Transfer_Encoding="chunked")
+        return lambda _head, _body: [head + b"%x\r\n%b\r\n" % (len(said), said)]
+    return lambda _head, _body: [head_of(200, Content_Type=content_type) + said]
+
+
+@every_way
+@pytest.mark.parametrize("kind", ["chunk", "end"])
+@pytest.mark.parametrize("dialect", ["multipart", "django"])
+def test_what_arrived_before_the_answer_was_cut_off_is_answered(way: Way, dialect: str, kind: str) -> None:
+    with saying(cut_off(kind, dialect, 2)) as server:
+        found = way(server, dialect)
+
+    assert statuses(found) == [200, 200, MissingResponse]
+    assert str(found[2]) == "GET /2: the answer to the batch was cut off"
+    # What the library says of it, where it notices.
+    assert (found[2].__cause__ is None) == (kind == "end")
+
+
+@every_way
+def test_an_answer_that_was_cut_off_before_any_had_arrived_says_so(way: Way) -> None:
+    with saying(cut_off("chunk", "multipart", 0)) as server:
+        found = way(server, "multipart")
+
+    assert [str(error).partition(": ")[2] for error in found] == ["the answer to the batch was cut off"] * 3
 
 
 @each_client

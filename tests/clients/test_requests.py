@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import pickle
 import re
 import shutil
@@ -18,10 +19,11 @@ from uuid import uuid4
 import pytest
 import requests
 from requests.adapters import HTTPAdapter
+from requests.auth import HTTPDigestAuth
 
 from tests.apps import IMAGE
 from tests.clients.conftest import Server
-from tests.clients.saying import lines, saying, told
+from tests.clients.saying import item, lines, saying, told
 from tests.clients.site import MOST, TEXT
 from tests.servers.run import gunicorn
 from wsgibatch import BatchFailed, ConfigError, MissingResponse
@@ -136,6 +138,14 @@ def test_a_session_that_is_closed_with_calls_says_so(multipart_server: Server) -
         session.close()
     with pytest.raises(ValueError, match="never sent"):
         found.json()
+
+
+def test_a_session_that_is_dropped_with_calls_says_so(multipart_server: Server) -> None:
+    sessions = [batching(multipart_server)]
+    sessions[0].get("/echo")
+
+    with pytest.warns(ResourceWarning, match="1 calls were never sent"):
+        sessions.clear()
 
 
 def test_flush_sends_what_has_been_called_so_far(server: Server) -> None:
@@ -480,6 +490,16 @@ def test_only_calls_of_the_session_can_be_waited_for(multipart_server: Server) -
             session.get("/echo", depends_on=session.get("/echo"), batch=False)
 
 
+@pytest.mark.parametrize("sent", [False, True])
+def test_a_call_of_another_session_cannot_be_waited_for(multipart_server: Server, sent: bool) -> None:
+    with batching(multipart_server) as session, batching(multipart_server) as other:
+        first = other.get("/echo")
+        if sent:
+            other.flush()
+        with pytest.raises(ValueError, match="responses to earlier calls of this session are wanted"):
+            session.get("/echo", depends_on=first)
+
+
 def test_what_failed_for_a_while_is_sent_again_and_nothing_else(server: Server) -> None:
     key = uuid4().hex
     with batching(server, retries=2) as session:
@@ -541,6 +561,35 @@ def test_hooks_of_calls_and_of_the_session_see_each_response_and_not_the_batch(s
         session.get("/echo/2")
 
     assert sorted(seen) == [("call", "/echo/1"), ("session", "/echo/2")]
+
+
+@pytest.mark.parametrize("whose", ["session", "call"])
+def test_a_challenge_to_a_call_is_answered(whose: str) -> None:
+    challenge = item(status=401, headers={"WWW-Authenticate": 'Digest realm="r", nonce="n", qop="auth"'})
+
+    def say(head: bytes, body: bytes) -> list[bytes]:
+        if head.startswith(b"POST /batch"):
+            answers = [challenge if one["url"] == "/closed" else item("open") for one in json.loads(body)["batch"]]
+            return [told(200, json.dumps(answers).encode(), Content_Type="application/json")]
+        return [told(200, b"secret")] if b'Digest username="zoe"' in head and b"X-Sent-By: an adapter" in head else [told(401)]
+
+    auth = HTTPDigestAuth("zoe", "pw")
+    with saying(say) as server, Batching(server.batch, "django") as session:
+        session.mount(server.base, Marking())
+        session.auth = auth if whose == "session" else None
+        closed, free = session.get("/closed", **({"auth": auth} if whose == "call" else {})), session.get("/free")
+        session.flush()
+
+    assert (closed.status_code, closed.text, [one.status_code for one in closed.history]) == (200, "secret", [401])
+    assert (free.status_code, free.text) == (200, "open")
+
+
+class Marking(HTTPAdapter):
+    """Stands for the proxies and certificates of a session's own adapter."""
+
+    def send(self, request: requests.PreparedRequest, *args: Any, **kwargs: Any) -> requests.Response:
+        request.headers["X-Sent-By"] = "an adapter"
+        return super().send(request, *args, **kwargs)
 
 
 def test_a_hook_that_raises_leaves_the_other_responses_alone(server: Server) -> None:
@@ -677,6 +726,18 @@ def test_a_batch_that_is_refused_fails_with_the_document_of_the_server(multipart
     assert str(error).startswith("The batch was answered with 415: ")
     with pytest.raises(BatchFailed):
         found.json()
+
+
+def test_a_batch_whose_answer_a_proxy_has_lost_may_have_run() -> None:
+    with saying(lambda _head, _body: [told(504, b"<h1>Gateway Timeout</h1>")]) as server:
+        session = Batching(server.batch)
+        session.post("/echo")
+        with pytest.raises(requests.HTTPError, match=r"504 \(it may have run\)") as failed:
+            session.flush()
+        session.close()
+
+    assert isinstance(failed.value, BatchFailed)
+    assert failed.value.may_have_run
 
 
 def test_a_server_that_is_not_there_is_an_error_of_the_library_for_each_call() -> None:

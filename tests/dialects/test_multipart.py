@@ -1061,6 +1061,23 @@ def test_an_answer_that_is_lost_without_a_name_spoils_them_all() -> None:
     assert not isinstance(caught.value, Unanswered)
 
 
+@pytest.mark.parametrize(
+    ("groups", "bodies"),
+    [(".....", ["0", "1", "2", None, None]), ("..xxx", ["0", "1", "2", None, None]), ("xxxyy", ["0", "1", "2", None, None])],
+)
+@pytest.mark.parametrize("cut", [0, 1, 10])
+def test_what_came_whole_of_an_answer_without_its_end_is_read(groups: str, bodies: list[str | None], cut: int) -> None:
+    requests = [SubRequest(number, "GET", "/a", [], group="" if group == "." else group) for number, group in enumerate(groups)]
+    contents = [answered(200, str(number)).encode() for number in range(4)]
+    said = parts(*contents[:3]).removesuffix(b"--b--\r\n") + b"--b\r\n" + contents[3][:cut]
+
+    with pytest.raises(Unanswered) as caught:
+        MultipartDialect().read([("Content-Type", "multipart/mixed; boundary=b")], said, requests)
+
+    assert caught.value.cut
+    assert [found and found.body.decode() for found in caught.value.answers] == bodies
+
+
 def test_the_duration_of_an_item_is_read_and_is_no_header_of_the_app() -> None:
     requests = [SubRequest(0, "GET", "/a", [])]
     headers, body = MultipartDialect().write(requests)

@@ -3,7 +3,7 @@
 :meth:`Sender.send` is a generator that all clients drive. Wherever it needs the world it yields an *effect*:
 
 * ``Post``: post a batch; answered with the status and the headers of what comes back;
-* ``More``: answered with the next bytes of that, and with none at its end;
+* ``More``: answered with the next bytes of that, with none at its end, and with ``Broken`` where it breaks off;
 * ``Alone``: send this call as the request that it is; answered with what came back, whose body may be left out;
 * ``Pause``: wait;
 * ``Settled``: here is the answer to a call, or why there is none. Each call is settled once.
@@ -24,7 +24,7 @@ from ..dialects.multipart import MultipartDialect
 from ..errors import BatchFailed, ClientError, ConfigError, MissingResponse
 from ..model import Edge, Fault, Head, Headers, SubRequest, SubResponse
 from ..protocols import Dialect, LinesDialect
-from ._calls import MORE, Alone, Call, Effect, Flow, Pause, Post, Settled
+from ._calls import MORE, Alone, Broken, Call, Effect, Flow, Pause, Post, Settled
 from ._reading import Reading
 from ._refusals import failed_batch, limit_of, retry_after
 
@@ -73,7 +73,7 @@ class Sender:
     def send(self, calls: Sequence[Call]) -> Flow:
         """Have all of *calls* answered, in their order.
 
-        :raises BatchFailed: when a batch is refused; calls that are not settled by then have not run.
+        :raises BatchFailed: when a batch is answered with a failure; calls behind it have not been sent.
         """
         left = deque(calls)
         room = len(left)
@@ -193,10 +193,13 @@ class Sender:
         reading = Reading(self.dialect, requests, headers)
         again: dict[Call, float] = {}
         held: dict[Call, SubResponse] = {}
+        broken: Exception | None = None
         # What stands behind something that cannot be read may have no end.
         while not reading.fault:
             data = yield MORE
-            for place, answer in reading.feed(data) if data else reading.end():
+            if isinstance(data, Broken):
+                broken, data = data.error, b""
+            for place, answer in reading.feed(data) if data else reading.end(broken is not None):
                 call = part[place]
                 pause = self._pause(call, answer)
                 if pause is not None:
@@ -216,6 +219,7 @@ class Sender:
                     yield _settle(call, held[call])
             elif call.settled is None and call not in again:
                 missing = MissingResponse(f"{call.method} {call.target}: {reading.fault or 'the server has not answered it'}")
+                missing.__cause__ = broken
                 yield _settle(call, missing)
         if again:
             for call in again:
@@ -257,6 +261,6 @@ def _settle(call: Call, answer: SubResponse | ClientError) -> Settled:
 
 def _rest() -> Generator[Effect, Any, bytes]:
     pieces: list[bytes] = []
-    while data := (yield MORE):
+    while (data := (yield MORE)) and not isinstance(data, Broken):
         pieces.append(data)
     return b"".join(pieces)

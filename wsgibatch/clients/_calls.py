@@ -57,6 +57,13 @@ class More(Struct):
     """Give the next bytes of the answer."""
 
 
+class Broken(Struct):
+    """What is told instead of bytes: there are no more, since the answer broke off."""
+
+    error: Exception
+    """What the library says of it."""
+
+
 class Alone(Struct):
     """Send a call as it is."""
 

@@ -20,6 +20,8 @@ class Collector:
     A block that is left with an exception sends nothing.
     """
 
+    _left = False
+
     def __init__(self, run: Run, endpoint: Endpoint, base: str) -> None:
         self._run, self._endpoint, self._base = run, endpoint, base
         self._kind = type("DeferredResponse", (Deferred, endpoint.library.Response), {})
@@ -29,6 +31,7 @@ class Collector:
         """As ``httpx.Request``; *url* may be relative.
 
         :raises ValueError: for a url of another host.
+        :raises RuntimeError: when the block has been left.
         """
         library = self._endpoint.library
         # What a client of the library has for its default.
@@ -47,7 +50,10 @@ class Collector:
         """*request*, later; ``client.build_request(...)`` gives one that has the client's headers and cookies.
 
         :raises ValueError: for what goes to another host.
+        :raises RuntimeError: when the block has been left.
         """
+        if self._left:
+            raise RuntimeError("This block has been left: what is asked of it now would never be sent.")
         if not self._endpoint.takes(request):
             raise ValueError(f"{request.url} is not of the host of this batch, or has extensions: send it with the client")
         request.read()
@@ -55,10 +61,11 @@ class Collector:
         return self._asked[-1].future
 
     def __enter__(self) -> Self:
+        self._left = False
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        asked, self._asked = self._asked, []
+        asked, self._asked, self._left = self._asked, [], True
         if kind is not None:
             _fail_all(asked, ValueError("This request was never sent, since the block was left with an exception."))
             return

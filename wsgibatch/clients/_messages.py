@@ -14,8 +14,8 @@ from ..model import Headers, SubResponse
 _adapter = HTTPAdapter()
 
 
-def made(request: requests.PreparedRequest, answer: SubResponse) -> requests.Response:
-    """The response to *request* that the library makes of *answer*."""
+def made(request: requests.PreparedRequest, answer: SubResponse, connection: Any) -> requests.Response:
+    """The response to *request* that the library makes of *answer*; hooks send further requests over *connection*."""
     raw = HTTPResponse(
         body=BytesIO(answer.body),
         headers=HTTPHeaderDict(answer.headers),
@@ -27,6 +27,7 @@ def made(request: requests.PreparedRequest, answer: SubResponse) -> requests.Res
         original_response=_Original(answer.headers),  # type: ignore[arg-type]
     )
     response = _adapter.build_response(request, raw)
+    response.connection = connection
     if not answer.status:
         # The dialect tells none, and what has none has no content for the library; so it is read first.
         response.status_code = 200

@@ -34,11 +34,16 @@ class Reading:
         elif not self.fault:
             yield from self._once(self._lines.feed(data))
 
-    def end(self) -> Iterator[tuple[int, SubResponse]]:
-        """The answers that are known once all bytes are."""
+    def end(self, cut: bool = False) -> Iterator[tuple[int, SubResponse]]:
+        """The answers that are known once all bytes are, or no more can be had.
+
+        :param cut: are these not all the bytes that there should be?
+        """
         if self._lines is None:
             yield from self._once(self._whole())
         elif not self._lines.complete and not self.fault:
+            cut = True
+        if cut and len(self._answered) < len(self._requests):
             self.fault = "the answer to the batch was cut off"
 
     def _whole(self) -> Answers:
@@ -46,6 +51,8 @@ class Reading:
             answers: Sequence[SubResponse | None] = self._dialect.read(self._headers, b"".join(self._pieces), self._requests)
         except Unanswered as error:
             answers = error.answers
+            if error.cut:
+                self.fault = "the answer to the batch was cut off"
         times = read_timing(self._headers)
         for place, answer in enumerate(answers):
             if answer is not None:

@@ -10,6 +10,9 @@ import msgspec
 from ..errors import BatchFailed
 from ..model import Headers
 
+_BEFORE = ("overloaded", "store-unavailable")
+"""What our servers answer 503 for, before anything runs. Any other failure may be that of a proxy, which does not know how far the batch has come."""
+
 
 def retry_after(headers: Headers) -> float | None:
     """Seconds that Retry-After asks for (RFC 9110, section 10.2.3), or None where it does not."""
@@ -35,7 +38,9 @@ def failed_batch(status: int, headers: Headers, body: bytes) -> BatchFailed:
     location = next((value for name, value in headers if name.lower() == "location"), "")
     if not said and location:
         said = f"it is sent on to {location}; give that url"
-    return BatchFailed(f"The batch was answered with {status}" + (f": {said}" if said else ""), status, document, headers)
+    may_have_run = status >= 500 and not (status == 503 and any(level.get("code") in _BEFORE for level in _levels(document)))
+    doubt = " (it may have run)" if may_have_run else ""
+    return BatchFailed(f"The batch was answered with {status}{doubt}" + (f": {said}" if said else ""), status, document, headers, may_have_run)
 
 
 def limit_of(document: Mapping[str, Any]) -> tuple[str, int]:

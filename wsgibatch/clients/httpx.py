@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urljoin
 
 from ..protocols import Dialect
-from ._calls import Alone, Call, More, Pause, Post, Settled
+from ._calls import Alone, Broken, Call, More, Pause, Post, Settled
 from ._collector import Collector
 from ._gathering import Asked, Endpoint, fail_all, head_of, settle, told_of
 
@@ -149,7 +149,10 @@ class BatchTransport(BaseTransport):
                     response = self._wrapped.handle_request(self._endpoint.batch(effect))
                     chunks, told = filter(len, response.iter_bytes()), head_of(response)
                 elif isinstance(effect, More):
-                    told = next(chunks, b"")
+                    try:
+                        told = next(chunks, b"")
+                    except self._endpoint.library.RequestError as error:
+                        told = Broken(error)
                 elif isinstance(effect, Alone):
                     sent = perf_counter()
                     if effect.call in alone:
@@ -168,7 +171,8 @@ class BatchTransport(BaseTransport):
 class AsyncBatchTransport(AsyncBaseTransport):
     """Sends what is asked within a window as one batch, on asyncio. ``asyncio.gather`` needs no change.
 
-    A request that is cancelled before its batch is sent is left out of it; a batch that nobody waits for any more is given up.
+    A request that is cancelled before its batch is sent is left out of it; a batch that nobody waits for any more is given up. Requests of several
+    event loops travel apart, each in its own; whether they may share a transport is for the one that is wrapped to say.
 
     The parameters, and what a request raises, are those of :class:`BatchTransport`.
     """
@@ -178,6 +182,7 @@ class AsyncBatchTransport(AsyncBaseTransport):
     ) -> None:
         self._wrapped, self._window = wrapped, window
         self._endpoint = Endpoint(wrapped, batch_url, dialect, window, max_items, retries)
+        # By the loop as well: what waits in one, running or not, is none that another can wake.
         self._open: dict[Hashable, _AsyncGathering] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -201,7 +206,9 @@ class AsyncBatchTransport(AsyncBaseTransport):
             raise
 
     async def aclose(self) -> None:
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        loop = asyncio.get_running_loop()
+        # Another thread may add to them meanwhile.
+        await asyncio.gather(*[task for task in tuple(self._tasks) if task.get_loop() is loop], return_exceptions=True)
         await self._wrapped.aclose()
 
     async def __aenter__(self) -> Self:
@@ -214,7 +221,7 @@ class AsyncBatchTransport(AsyncBaseTransport):
         await self.aclose()
 
     def _join(self, asked: Asked) -> "_AsyncGathering":
-        key = asked.call.key
+        key = _key(asked)
         gathering = self._open.get(key)
         if gathering is None:
             gathering = self._open[key] = _AsyncGathering()
@@ -228,7 +235,7 @@ class AsyncBatchTransport(AsyncBaseTransport):
         return gathering
 
     def _leave(self, asked: Asked, gathering: "_AsyncGathering") -> None:
-        key = asked.call.key
+        key = _key(asked)
         if not gathering.sent:
             gathering.asked.remove(asked)
             if not gathering.asked:
@@ -280,7 +287,10 @@ class AsyncBatchTransport(AsyncBaseTransport):
                     response = await self._wrapped.handle_async_request(self._endpoint.batch(effect))
                     chunks, told = response.aiter_bytes(), head_of(response)
                 elif isinstance(effect, More):
-                    told = await anext(chunks, b"")
+                    try:
+                        told = await anext(chunks, b"")
+                    except self._endpoint.library.RequestError as error:
+                        told = Broken(error)
                 elif isinstance(effect, Alone):
                     if effect.call in alone:
                         await alone[effect.call].aclose()
@@ -313,6 +323,10 @@ class _AsyncGathering:
         self.full = asyncio.Event()
         self.sent = False
         self.task: asyncio.Task[None] | None = None
+
+
+def _key(asked: Asked) -> Hashable:
+    return asked.future.get_loop(), asked.call.key
 
 
 def _next(flow: Any, told: Any) -> Any:

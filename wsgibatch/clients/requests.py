@@ -11,11 +11,11 @@ It takes the place of the client of Flask-Batch, and speaks to its server.
 """
 
 import threading
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from datetime import timedelta
 from time import perf_counter, sleep
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urljoin
 from warnings import warn
 
@@ -23,19 +23,19 @@ from ..errors import BatchFailed, ClientError
 from ..model import SubResponse
 from ..protocols import Dialect
 from ._batch import Sender, dialect_of
-from ._calls import Alone, Call, Flow, More, Pause, Post, Settled, call_of
+from ._calls import Alone, Broken, Call, Flow, More, Pause, Post, Settled, call_of
 from ._deferred import Deferred, fail, fill, interrupted
 from ._url import origin, path
 
 try:
     import requests
-    from requests.auth import HTTPBasicAuth
     from requests.cookies import extract_cookies_to_jar
     from requests.hooks import dispatch_hook
     from requests.structures import CaseInsensitiveDict
 except ImportError as error:
     raise ImportError(f"wsgibatch.clients.requests needs requests ({error}): pip install 'wsgibatch[requests]'") from error
 
+from ._asking import Asked, How, Route, signs, summed, unsigned
 from ._messages import body_of, made, text_of
 
 _PIECE = 64 << 10
@@ -97,9 +97,9 @@ class Batching(requests.Session):
         self._origin = origin(self._batch_url)
         self._sender = Sender(dialect_of(dialect), max_items, retries)
         self._on_result = on_result
-        self._pending: dict[Call, _Asked] = {}
+        self._pending: dict[Call, Asked] = {}
         self._lock = threading.Lock()
-        self._how = _How()
+        self._how = How()
         self.batch_request: requests.PreparedRequest | None = None
         """The last batch, which :meth:`before_request` may still change."""
         self.batch_response: requests.Response | None = None
@@ -126,22 +126,24 @@ class Batching(requests.Session):
     def send(self, request: requests.PreparedRequest, **kwargs: Any) -> requests.Response:
         if not self._how.batch:
             return super().send(request, **kwargs)
+        for name in ("verify", "cert", "proxies"):
+            kwargs.setdefault(name, getattr(self, name))
         url = request.url or ""
         if origin(url) != self._origin:
             raise requests.exceptions.InvalidURL(f"{url} is not of the host of {self._batch_url}: send it with batch=False", request=request)
-        route = _Route(
-            kwargs.get("verify", self.verify),
-            kwargs.get("cert", self.cert),
-            tuple(sorted(kwargs.get("proxies", self.proxies).items())),
+        route = Route(
+            kwargs["verify"],
+            kwargs["cert"],
+            tuple(sorted(kwargs["proxies"].items())),
             kwargs.get("timeout"),
             self._auth_of(request),
         )
         headers = [(text_of(name), text_of(value)) for name, value in request.headers.items()]
         call = call_of(request.method or "GET", request.path_url, headers, body_of(request), route, self._how.after)
-        call.repeats = _signs(self._how.auth or self.auth)
+        call.repeats = signs(self._how.auth or self.auth)
         call.alone = call.alone or path(url) == path(self._batch_url)
-        asked = _Asked(request, kwargs, DeferredResponse())
-        vars(asked.response)["_call"] = call
+        asked = Asked(request, kwargs, DeferredResponse())
+        vars(asked.response).update(_call=call, _sender=self._sender)
         with self._lock:
             self._pending[call] = asked
             full = self._sender.most is not None and len(self._pending) >= self._sender.most
@@ -152,7 +154,7 @@ class Batching(requests.Session):
     def flush(self) -> None:
         """Send what has been called so far. Afterwards every response is there, or says why it is not.
 
-        :raises BatchFailed: when a batch was refused (also a :exc:`requests.HTTPError`). What had not been sent by then never is.
+        :raises BatchFailed: when a batch was answered with a failure (also a :exc:`requests.HTTPError`). What had not been sent by then never is.
         :raises MissingResponse: when the answer lacks one to a call. All other responses are there.
         :raises requests.RequestException: when a batch could not be sent, or its answer not be received.
         """
@@ -160,7 +162,7 @@ class Batching(requests.Session):
         try:
             first = self._drive(self._sender.send(list(pending)), pending)
         except BatchFailed as error:
-            refused = RefusedBatch(str(error), error.status, error.document, error.headers)
+            refused = RefusedBatch(str(error), error.status, error.document, error.headers, error.may_have_run)
             refused.request, refused.response = self.batch_request, self.batch_response
             _fail_all(pending, refused)
             raise refused from None
@@ -178,6 +180,11 @@ class Batching(requests.Session):
             self._forget("This call was never sent, since the session was closed.")
         super().close()
 
+    def __del__(self) -> None:
+        # There is none where making it has failed.
+        if pending := vars(self).get("_pending"):
+            warn(f"{len(pending)} calls were never sent: leave the block, or flush, before the session is dropped", ResourceWarning, 2, self)
+
     def __exit__(self, kind: object, *rest: object) -> None:
         try:
             if kind is None:
@@ -190,7 +197,7 @@ class Batching(requests.Session):
     def _forget(self, why: str) -> None:
         _fail_all(self._taken(), ValueError(why))
 
-    def _taken(self) -> "dict[Call, _Asked]":
+    def _taken(self) -> dict[Call, Asked]:
         """What has been called so far, and is nobody else's to send."""
         with self._lock:
             pending, self._pending = self._pending, {}
@@ -198,12 +205,12 @@ class Batching(requests.Session):
 
     def _call_behind(self, response: object) -> Call:
         call = vars(response).get("_call") if isinstance(response, DeferredResponse) else None
-        if not isinstance(call, Call):
-            raise ValueError("depends_on: responses to earlier calls of this session are wanted")  # noqa: TRY004 - it is the value of an argument
+        if not isinstance(call, Call) or vars(response)["_sender"] is not self._sender:
+            raise ValueError("depends_on: responses to earlier calls of this session are wanted")
         return call
 
     def _auth_of(self, request: requests.PreparedRequest) -> Literal["session", "call", "none"]:
-        if self._how.auth is None and _signs(self.auth):
+        if self._how.auth is None and signs(self.auth):
             return "session"
         return "call" if "Authorization" in request.headers or self._how.auth is None else "none"
 
@@ -218,7 +225,7 @@ class Batching(requests.Session):
         finally:
             how.batch, how.after, how.auth = before
 
-    def _drive(self, flow: Flow, pending: "dict[Call, _Asked]") -> Exception | None:
+    def _drive(self, flow: Flow, pending: dict[Call, Asked]) -> Exception | None:
         """Do what *flow* asks for.
 
         :return: the first thing that has gone wrong with a single call.
@@ -241,7 +248,10 @@ class Batching(requests.Session):
                     chunks = (chunk for chunk in response.iter_content(_PIECE) if chunk)
                     told = response.status_code, list(response.headers.items())
                 elif isinstance(effect, More):
-                    told = next(chunks, b"")
+                    try:
+                        told = next(chunks, b"")
+                    except requests.RequestException as error:
+                        told = Broken(error)
                 elif isinstance(effect, Alone):
                     asked = pending[effect.call]
                     with self._calling(False):
@@ -259,12 +269,12 @@ class Batching(requests.Session):
 
     def _post(self, effect: Post) -> requests.Response:
         route = effect.route
-        assert isinstance(route, _Route)  # noqa: S101 - for the type checker
+        assert isinstance(route, Route)  # noqa: S101 - for the type checker
         # What the session would add, and not all of the calls have, is none of the batch's.
         headers: CaseInsensitiveDict[Any] = CaseInsensitiveDict(dict.fromkeys(self.headers))
         headers.update(effect.headers)
         own = route.auth == "none" or (route.auth == "call" and "Authorization" in headers)
-        request = requests.Request("POST", self._batch_url, headers=headers, data=effect.body, auth=_unsigned if own else None)
+        request = requests.Request("POST", self._batch_url, headers=headers, data=effect.body, auth=unsigned if own else None)
         self.batch_request = prepared = self.prepare_request(request)
         if "Cookie" not in headers:
             prepared.headers.pop("Cookie", None)
@@ -279,7 +289,7 @@ class Batching(requests.Session):
                 verify=route.verify,
                 cert=route.cert,
                 proxies=dict(route.proxies),
-                timeout=_summed(route.timeout, effect.count),
+                timeout=summed(route.timeout, effect.count),
             )
         if not response.ok:
             # Kept for whoever catches the error.
@@ -288,63 +298,24 @@ class Batching(requests.Session):
         # Another thread may have sent a batch by now, and its answer is not this one's.
         return response
 
-    def _settle(self, asked: "_Asked", answer: SubResponse | ClientError, alone: requests.Response | None, waited: float) -> None:
+    def _settle(self, asked: Asked, answer: SubResponse | ClientError, alone: requests.Response | None, waited: float) -> None:
         if isinstance(answer, ClientError):
             raise answer
         response = alone
         if response is None:
-            response = made(asked.request, answer)
+            response = made(asked.request, answer, self.get_adapter(asked.request.url or ""))
             response.elapsed = timedelta(seconds=answer.duration or waited)
-            response = dispatch_hook("response", asked.request.hooks, response, **asked.kwargs)
+            # As the library does it: a hook may send the request once more, and hands these on to an adapter.
+            handed = {name: value for name, value in asked.kwargs.items() if name != "allow_redirects"}
+            response = dispatch_hook("response", asked.request.hooks, response, **handed)
+            if not handed.get("stream"):
+                response.content  # noqa: B018 - it is a property that reads
             extract_cookies_to_jar(self.cookies, asked.request, response.raw)
         fill(asked.response, response)
         if self._on_result is not None:
             self._on_result(asked.response)
 
 
-class _Asked(NamedTuple):
-    """A call, as the library knows it."""
-
-    request: requests.PreparedRequest
-    kwargs: dict[str, Any]
-    response: DeferredResponse
-
-
-class _How(threading.local):
-    """How what is sent now is sent: the library itself sends requests, too."""
-
-    batch = True
-    after: Sequence[Call] = ()
-    auth: Any = None
-    """That of the call, where it has its own."""
-
-
-class _Route(NamedTuple):
-    """What has to be equal for calls to travel in one POST."""
-
-    verify: Any
-    cert: Any
-    proxies: tuple[tuple[str, str], ...]
-    timeout: Hashable
-    auth: Literal["session", "call", "none"]
-    """Whose credentials the batch has: the session's, those that all its calls have, or none."""
-
-
-def _summed(timeout: Any, count: int) -> Any:
-    """The time that the answers to *count* calls may take where each may take *timeout*."""
-    connect, read = timeout if isinstance(timeout, tuple) else (timeout, timeout)
-    return (connect, read * count) if isinstance(read, int | float) else timeout
-
-
-def _signs(auth: Any) -> bool:
-    """Does *auth* look at the request that it is for? Names and passwords are the same for all."""
-    return callable(auth) and not isinstance(auth, HTTPBasicAuth)
-
-
-def _unsigned(request: requests.PreparedRequest) -> requests.PreparedRequest:
-    return request
-
-
-def _fail_all(pending: dict[Call, _Asked], error: Exception) -> None:
+def _fail_all(pending: dict[Call, Asked], error: Exception) -> None:
     for asked in pending.values():
         fail(asked.response, error)

@@ -37,6 +37,17 @@ _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _BOUNDARY = re.compile(r"[\x20-\x7e\x80-\xff]{0,199}[\x21-\x7e\x80-\xff]\Z")
 
 
+class CutOff(BadBatch):
+    """A multipart body without its end.
+
+    :param parts: what came whole of it, since a delimiter stands behind.
+    """
+
+    def __init__(self, parts: list[Span]) -> None:
+        super().__init__("The batch has no closing delimiter: it did not come whole, or a boundary is wrong.")
+        self.parts = parts
+
+
 def boundary_of(content_type: str) -> bytes:
     """The boundary that the Content-Type of a multipart body names.
 
@@ -76,8 +87,8 @@ def split(body: bytes, boundary: bytes, limit: int, start: int = 0, end: int | N
     A delimiter is a line of its own; a line that only begins like one belongs to a part. The line end before a delimiter belongs to it. What stands
     before the first delimiter and behind the last is passed over.
 
-    :raises BadBatch: when there is no part, an empty one, too much before the first, or no delimiter that closes the last: then nobody knows
-        whether the body came whole.
+    :raises BadBatch: when there is no part, an empty one, or too much before the first.
+    :raises CutOff: when there is no delimiter that closes the last: then nobody knows whether the body came whole.
     :raises TooManyItems: when there are more than *limit*; how many more is not looked at.
     """
     end = len(body) if end is None else end
@@ -111,7 +122,7 @@ def split(body: bytes, boundary: bytes, limit: int, start: int = 0, end: int | N
         if closes:
             return parts
         begin = at + 1
-    raise BadBatch("The batch has no closing delimiter: it did not come whole, or a boundary is wrong.")
+    raise CutOff(parts)
 
 
 def _first(body: bytes, mark: bytes, start: int, end: int) -> int:

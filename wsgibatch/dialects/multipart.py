@@ -9,11 +9,11 @@ APIs and of Azure Storage; and what the client libraries send.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from itertools import groupby
 from secrets import token_hex
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal
 
 from msgspec import field
 
@@ -24,10 +24,10 @@ from ..errors import BadBatch, BatchRejected, TooManyItems
 from ..model import Answers, Batch, Done, Fault, Head, Headers, SubRequest, SubResponse, Unit
 from ..protocols import Encoder, Shape, Unanswered
 from ..settings import Profile, Settings
-from ._http import request_bytes, response_head, response_of
+from ._http import request_bytes, response_head
 from ._json import JSON, encode
 from ._leaves import MAX_ID, Leaf, Leaves, add_query, override, refer
-from ._mime import boundary_of, part_of, split
+from ._matching import answered, matched, named
 from ._odata import continue_on_error, numbered
 from ._profiles import PROFILES, Way, told_by
 
@@ -113,16 +113,16 @@ class MultipartDialect:
     def read(self, headers: Headers, body: bytes, requests: Sequence[SubRequest]) -> list[SubResponse]:
         content_type = next((value for name, value in headers if name.lower() == "content-type"), "")
         try:
-            found = list(_answered(body, content_type, len(requests)))
+            found, cut = answered(body, content_type, len(requests))
         except TooManyItems as error:
             raise ValueError(f"more than {error.limit} answers to {error.limit} requests") from None
         except BatchRejected as error:
             raise ValueError(error.detail) from None
-        named = _named(found, requests)
-        answers = list(_matched(found, requests)) if named is None else named
+        by_name = named(found, requests)
+        answers = list(matched(found, requests, cut)) if by_name is None else by_name
         known = [answer for answer in answers if answer is not None]
         if len(known) < len(answers):
-            raise Unanswered(answers)
+            raise Unanswered(answers, cut)
         return known
 
 
@@ -255,95 +255,3 @@ def _request_part(boundary: str, request: SubRequest) -> bytes:
         raise ValueError(f"the id {name!r} cannot be a Content-ID: at most {MAX_ID} characters of printable ASCII")
     content_id = f"Content-ID: {name}\r\n" if name else ""
     return _part(boundary, _PLAIN_HEAD + content_id, request_bytes(request.method, request.target, request.headers, request.body))
-
-
-class _Leaf(NamedTuple):
-    name: str
-    """The id of the request that it answers, empty where none is told."""
-    answer: SubResponse
-
-
-_Part: TypeAlias = _Leaf | list[_Leaf]
-
-
-def _answered(body: bytes, content_type: str, limit: int) -> Iterator[_Part]:
-    """The answers in *body*, those to a changeset as a list."""
-    for start, end in split(body, boundary_of(content_type), limit):
-        fields, content = part_of(body, start, end)
-        inner = fields.get("content-type", "")
-        if inner[:10].lower() == "multipart/":
-            yield [_leaf(body, *part_of(body, first, last), last) for first, last in split(body, boundary_of(inner), limit, content, end)]
-        else:
-            yield _leaf(body, fields, content, end)
-
-
-def _leaf(body: bytes, fields: Mapping[str, str], start: int, end: int) -> _Leaf:
-    status, reason, told, content = response_of(body, start, end)
-    name, duration, headers = fields.get("content-id", ""), 0.0, []
-    for header, value in told:
-        if header == BATCH_DURATION and _SECONDS.match(value):
-            duration = float(value)
-        elif header.lower() == "content-id":
-            # Some servers write it there, and no app does.
-            name = name or value
-        else:
-            headers.append((header, value))
-    return _Leaf(name.removeprefix("<").removesuffix(">").removeprefix("response-"), SubResponse(status, reason, headers, content, duration=duration))
-
-
-_SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?\Z")
-
-
-def _named(found: list[_Part], requests: Sequence[SubRequest]) -> list[SubResponse | None] | None:
-    """The answers by the ids of their requests, where all of both have one; None where they do not.
-
-    :raises ValueError: where their order would tell another thing than the ids that there are.
-    """
-    leaves = {part.name: part.answer for part in found if isinstance(part, _Leaf)}
-    ids = ["" if request.group or request.id is None else str(request.id) for request in requests]
-    if "" not in ids and len(leaves) == len(found) and leaves.keys() <= set(ids):
-        return [leaves.get(name) for name in ids]
-    known = set(filter(None, ids))
-    if not any(request.group for request in requests):
-        for part, name in zip(found, ids, strict=False):
-            if isinstance(part, _Leaf) and part.name != name and part.name in known:
-                raise ValueError(f"an answer to {part.name!r} where that to {name!r} should be")
-    return None
-
-
-def _matched(found: list[_Part], requests: Sequence[SubRequest]) -> Iterator[SubResponse | None]:
-    """An answer for each of *requests*, by their order: the one answer to a changeset that failed is that of all its members.
-
-    Behind a failure the server may have stopped. What it has not run has None.
-
-    :raises ValueError: when there are more answers, or fewer.
-    """
-    one_each = len(found) == len(requests) and not any(isinstance(part, list) for part in found)
-    left = found[::-1]
-    failed = False
-    for group, members in groupby(requests, lambda request: "" if one_each else request.group):
-        count = len(list(members))
-        for size in [count] if group else [1] * count:
-            if failed and not left:
-                yield from [None] * size
-                continue
-            answers = _next(left, size)
-            failed = answers[-1:] != [] and answers[-1].status >= 400
-            if len(answers) == size:
-                yield from answers
-            elif failed and len(answers) == 1:
-                yield from answers * size
-            else:
-                raise ValueError(f"{len(found)} answers to {len(requests)} requests, of which {len(answers)} to a group of {size}")
-    if left:
-        raise ValueError(f"{len(found)} answers to {len(requests)} requests")
-
-
-def _next(left: list[_Part], size: int) -> list[SubResponse]:
-    """Take the answers to the next unit, of *size* requests, off the end of *left*."""
-    part = left.pop() if left else []
-    if isinstance(part, list):
-        return [leaf.answer for leaf in part]
-    # Where the answers to a changeset stand among the others, one that failed has a single one.
-    others = [left.pop() for _ in range(min(size - 1, len(left)))] if part.answer.status < 400 else []
-    return [part.answer, *(other.answer for other in others if isinstance(other, _Leaf))]
