@@ -47,11 +47,12 @@ class FilesDialect(JSONDialect):
 
         :raises BatchRejected: for those that are missing, or that are too many, and for bodies that are no fields of a form.
         """
-        naming = [(item, request.attached_files) for item, request in zip(batch.items, requests, strict=True) if request.attached_files]
-        if naming or head.parts is not None:
+        # Nearly always no item names any, so that is told by the shortest loop there is.
+        if [request for request in requests if request.attached_files] or head.parts is not None:
             files = Files(head, settings)
-            for item, named in naming:
-                _attach(item, files.take(named, batch.place(item, "attached_files")), batch)
+            for item, request in zip(batch.items, requests, strict=True):
+                if request.attached_files:
+                    _attach(item, files.take(request.attached_files, batch.place(item, "attached_files")), batch)
             files.check_all_taken()
         return batch
 
