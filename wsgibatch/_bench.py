@@ -117,7 +117,7 @@ def _together(connection: HTTPConnection, url: str, batch: Written) -> Answered:
 
     def read() -> list[tuple[int, int]]:
         # That is none of the server's time.
-        reading = Reading(batch.dialect, batch.requests, answered)
+        reading = Reading(batch.dialect, batch.requests, status, answered)
         found = [(place, one.status) for place, one in [*reading.feed(answer), *reading.end()]]
         if len(found) < len(batch.requests):
             raise PostError(f"{url} has answered {len(found)} of {counted(len(batch.requests))}" + (f": {reading.fault}" if reading.fault else ""))

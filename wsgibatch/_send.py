@@ -136,7 +136,7 @@ def sent(url: str, batch: Written, arrived: Arrived) -> Outcome:
         status, answered, chunks = post(connection, url, headers, batch.body)
         if not 200 <= status < 300:
             raise failed_batch(status, answered, b"".join(chunks))
-        reading, broken = Reading(batch.dialect, batch.requests, answered), ""
+        reading, broken = Reading(batch.dialect, batch.requests, status, answered), ""
         try:
             for chunk in chunks:
                 received += len(chunk)

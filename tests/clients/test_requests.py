@@ -200,6 +200,12 @@ def test_a_batch_url_has_to_be_absolute() -> None:
         Batching("/batch")
 
 
+@pytest.mark.parametrize(("name", "value"), [("max_items", "5"), ("max_items", 0), ("retries", -1), ("retries", None), ("on_result", 3)])
+def test_an_argument_that_cannot_work_is_refused(name: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=f"^{name}: "):
+        Batching("http://localhost/batch", **{name: value})
+
+
 @pytest.mark.parametrize("dialect", ["auto", "unknown"])
 def test_a_dialect_that_nothing_can_be_written_in_is_refused(dialect: str) -> None:
     with pytest.raises(ConfigError):
