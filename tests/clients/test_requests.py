@@ -709,6 +709,28 @@ def test_a_subclass_may_look_at_the_batch_before_and_after(server: Server) -> No
     assert (shown(found)["headers"]["X_BATCH"], statuses) == ("seen", [200])
 
 
+def test_a_key_for_the_whole_batch_is_none_of_its_calls_and_theirs_is_none_of_the_batch() -> None:
+    class Once(Batching):
+        def before_request(self) -> None:
+            assert self.batch_request is not None
+            self.batch_request.headers["Idempotency-Key"] = "whole"
+
+    bodies: list[bytes] = []
+
+    def say(_head: bytes, body: bytes) -> list[bytes]:
+        bodies.append(body)
+        return [told(200, json.dumps([item(), item()]).encode(), Content_Type="application/json")]
+
+    with saying(say) as server:
+        with Once(server.batch, "django") as session:
+            session.post("/a", headers={"Idempotency-Key": "own"})
+            session.post("/b")
+        [head] = server.heads
+
+    assert b"\r\nIdempotency-Key: whole\r\n" in head
+    assert [one["headers"].get("Idempotency-Key") for one in json.loads(bodies[0])["batch"]] == ["own", None]
+
+
 def test_a_prepared_request_travels_with_the_others(server: Server) -> None:
     with batching(server) as session:
         found = session.send(session.prepare_request(requests.Request("GET", server.base + "/echo")))
