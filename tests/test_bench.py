@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.clients.conftest import Server
-from tests.clients.saying import saying, told
+from tests.clients.saying import item, items, saying, told
 from tests.servers.run import gunicorn
 from tests.test_cli import COMMAND
 from wsgibatch._bench import CONNECTIONS, ROUNDS
@@ -74,7 +74,7 @@ def test_ctrl_c_ends_it_while_connections_wait_for_answers() -> None:
 
     def say(head: bytes, _body: bytes) -> list[bytes]:
         if head.startswith(b"POST") or len(server.heads) < 4:
-            return [told(200, b"[]")]
+            return [told(200, json.dumps([item()] * 2).encode(), Content_Type="application/json")]
         waiting.set()
         free.wait(60)
         return []
@@ -90,6 +90,28 @@ def test_ctrl_c_ends_it_while_connections_wait_for_answers() -> None:
         finally:
             free.set()
             process.kill()
+
+
+def test_an_answer_that_is_none_is_not_measured(auto: Server) -> None:
+    status, out, err = bench(auto.base + "/text", batch=b"/echo\n")
+
+    assert (status, out) == (1, "")
+    assert "has answered 0 of 1 request: the answer to the batch cannot be read" in err
+
+
+def test_what_fails_is_told(auto: Server) -> None:
+    status, out, _ = bench(auto.batch, batch=b"/echo\n" + b"/status/404\n" * 7)
+
+    assert status == 1
+    assert out.splitlines()[4:] == ["  GET /status/404 is answered with 404"] * 5 + ["  and 2 more"]
+
+
+def test_what_is_answered_otherwise_in_a_batch_is_told() -> None:
+    with saying(items(item(status=201))) as server:
+        status, out, _ = bench("--json", server.batch, batch=b"/a\n")
+
+    assert status == 1
+    assert json.loads(out)["wrong"] == ["GET /a is answered with 201 in a batch, and with 200 by itself"]
 
 
 def test_a_batch_that_is_refused_is_told(auto: Server) -> None:

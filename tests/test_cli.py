@@ -12,6 +12,7 @@ import sysconfig
 import time
 import urllib.request
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -353,6 +354,13 @@ def test_what_stands_behind_the_dashes_is_gunicorns() -> None:
 
     assert status == 2
     assert "wsgibatch serve module:app --: error: unrecognized arguments: --no-such-option" in err
+
+
+def test_the_version_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+
+    assert (ended.value.code, capsys.readouterr().out) == (0, f"wsgibatch {version('wsgibatch')}\n")
 
 
 def test_an_option_of_gunicorn_before_the_dashes_is_refused_with_a_hint() -> None:

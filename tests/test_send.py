@@ -1,5 +1,6 @@
 """``wsgibatch send``, run as its users run it, against a real server."""
 
+import base64
 import json
 import os
 import pty
@@ -101,6 +102,43 @@ def test_a_batch_in_odata_is_told_by_its_header(auto: Server) -> None:
     assert [item["body"]["path"] for item in json.loads(out)["items"]] == ["/echo/1", "/echo/1"]
 
 
+@pytest.mark.parametrize("more", [[], ["-H", "odata-version: 4.0"]])
+def test_a_file_in_odata_is_sent_with_its_version(auto: Server, more: list[str]) -> None:
+    # Of a group Graph knows nothing.
+    batch = json.dumps({"requests": [{"id": "a", "method": "GET", "url": "/echo", "atomicityGroup": "g"}]}).encode()
+
+    assert [found["status"] for found in items_sent("--dialect", "odata", *more, auto.batch, batch=batch)] == [200]
+
+
+def test_another_host_may_be_named(auto: Server) -> None:
+    [found] = items_sent("-H", "Host: shop.example", auto.batch, batch=b"/echo")
+
+    assert found["body"]["headers"]["HOST"] == "shop.example"
+
+
+@pytest.mark.parametrize("more", [[], ["-H", "authorization: Bearer x"]])
+def test_credentials_of_the_url_are_sent_unless_there_are_others(auto: Server, more: list[str]) -> None:
+    [found] = items_sent(*more, auto.batch.replace("://", "://zo%C3%AB:a:b@"), batch=b"/echo")
+
+    assert found["body"]["headers"]["AUTHORIZATION"] == ("Bearer x" if more else "Basic " + base64.b64encode("zoë:a:b".encode()).decode())
+
+
+def test_credentials_of_the_url_are_not_shown() -> None:
+    status, _, err = sent("http://zoe:secret@127.0.0.1:1/batch", batch=b"/echo")
+
+    assert (status, "does not answer" in err, "secret" in err) == (1, True, False)
+
+
+def test_without_a_standard_input_it_says_so() -> None:
+    ended = subprocess.run(["/bin/sh", "-c", '"$0" send http://127.0.0.1:1/batch <&-', COMMAND], check=False, capture_output=True, timeout=60)
+
+    assert (ended.returncode, ended.stderr) == (2, b"wsgibatch: there is no standard input: name a file\n")
+
+
+def test_one_request_is_one(auto: Server) -> None:
+    assert "  1 request: " in sent("--plain", auto.batch, batch=b"/echo")[1]
+
+
 def test_a_batch_in_multipart_is_sent_as_it_stands(auto: Server) -> None:
     found = items_sent(auto.batch, batch=MULTIPART)
 
@@ -149,6 +187,7 @@ def test_the_exit_status_says_whether_all_has_gone_well(auto: Server) -> None:
         pytest.param(b"/a\n1 /b\n", "line 2", id="number"),
         pytest.param(b"GET /a HTTP/1.1\n", "only a body in JSON can stand behind", id="version"),
         pytest.param(b"/a?q=b c\n", "only a body in JSON can stand behind", id="blank in a query"),
+        pytest.param(b"hello world\n", "a method and a path are wanted", id="words"),
         pytest.param(b"[1, 2]", "this is no batch", id="numbers"),
         pytest.param(b'[{"method": "GET", "url": 5}]', "this is no batch: ", id="wrong type"),
         pytest.param(b'{"requests": [{"id": "a", "url": "/"}]}', "(at /requests/0)", id="a place"),
@@ -169,6 +208,9 @@ def test_what_is_no_batch_is_a_wrong_question(auto: Server, batch: bytes, words:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        pytest.param(["http://127.0.0.1/a b"], "percent-encoded", id="blank"),
+        pytest.param(["http://127.0.0.1/ä"], "percent-encoded", id="letter"),
+        pytest.param(["http://bücher.example/"], "percent-encoded", id="host"),
         pytest.param(["ftp://127.0.0.1/batch"], "no http or https url", id="scheme"),
         pytest.param(["127.0.0.1:8000/batch"], "no http or https url", id="no scheme"),
         pytest.param(["http://127.0.0.1:port/batch"], "no http or https url", id="port"),

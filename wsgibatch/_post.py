@@ -1,15 +1,18 @@
 """Requests of the command over plain connections of the standard library."""
 
+import re
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
 from selectors import EVENT_READ, DefaultSelector
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from .errors import ConfigError, WSGIBatchError
 from .model import Headers
 
 _PIECE = 64 << 10
+_VISIBLE = re.compile(r"[!-~]+\Z")
 
 
 class PostError(WSGIBatchError):
@@ -22,6 +25,8 @@ def opened(url: str) -> Iterator[HTTPConnection]:
 
     :raises ConfigError: for a url that is none.
     """
+    if not _VISIBLE.match(url):
+        raise ConfigError(f"{url!r} is no url: blanks and other letters are percent-encoded there, in the name of a host as xn--...")
     try:
         parts = urlsplit(url)
         kind = {"http": HTTPConnection, "https": HTTPSConnection}[parts.scheme]
@@ -34,6 +39,18 @@ def opened(url: str) -> Iterator[HTTPConnection]:
         yield connection
     finally:
         connection.close()
+
+
+def without_credentials(url: str) -> tuple[str, Headers]:
+    """*url* without the user and the password that it names, and the header that says them (RFC 7617)."""
+    scheme, mark, rest = url.partition("://")
+    end = min((place for sign in "/?#" if (place := rest.find(sign)) >= 0), default=len(rest))
+    named, at, host = rest[:end].rpartition("@")
+    if not at:
+        return url, []
+    user, _, password = named.partition(":")
+    pair = b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
+    return f"{scheme}{mark}{host}{rest[end:]}", [("Authorization", f"Basic {pair}")]
 
 
 def post(connection: HTTPConnection, url: str, headers: Headers, body: bytes) -> tuple[int, Headers, Iterator[bytes]]:
@@ -51,9 +68,9 @@ def asked(connection: HTTPConnection, method: str, url: str, headers: Headers, b
     if _is_over(connection):
         connection.close()
     try:
-        connection.putrequest(method, target, skip_accept_encoding=True)
+        connection.putrequest(method, target, skip_accept_encoding=True, skip_host=any(name.lower() == "host" for name, _ in headers))
         for name, value in headers:
-            if name.lower() not in ("content-length", "host"):
+            if name.lower() != "content-length":
                 connection.putheader(name, value)
         if body or method in ("POST", "PUT", "PATCH"):
             connection.putheader("Content-Length", str(len(body)))

@@ -72,7 +72,10 @@ def written(text: bytes, word: str, headers: Headers) -> Written:
     text = text.removeprefix(BOM_UTF8)
     start = text.lstrip()[:1]
     if start in (b"[", b"{"):
-        return _read(text, word, [*headers, *JSON[:1]])
+        # What a dialect has to be told by besides, such as the version of OData.
+        own = [] if word == "auto" else _dialect(word).write([SubRequest(0, "GET", "/", [])])[0]
+        given = {name.lower() for name, _ in headers} | {"content-type"}
+        return _read(text, word, [*headers, *(header for header in own if header[0].lower() not in given), *JSON[:1]])
     if text.startswith(b"--"):
         boundary = text.partition(b"\n")[0].strip()[2:].decode("latin-1")
         return _read(text, word, [*headers, ("Content-Type", f'multipart/mixed; boundary="{boundary}"')])
@@ -96,7 +99,7 @@ def _line(number: int, line: str) -> SubRequest:
     if "/" in method:
         method, rest = "GET", line.strip()
     target, _, body = rest.strip().partition(" ")
-    if not target or not (method.isascii() and method.isalpha()):
+    if "/" not in target or not (method.isascii() and method.isalpha()):
         raise ConfigError(f"line {number}: a method and a path are wanted, such as 'GET /people', and for a method that sends one a body in JSON")
     content = body.strip().encode()
     if content and not _is_json(content):
@@ -133,7 +136,7 @@ def sent(url: str, batch: Written, arrived: Arrived) -> Outcome:
         status, answered, chunks = post(connection, url, headers, batch.body)
         if not 200 <= status < 300:
             raise failed_batch(status, answered, b"".join(chunks))
-        reading, broken = Reading(batch.dialect, batch.requests, answered), ""
+        reading, broken = Reading(batch.dialect, batch.requests, status, answered), ""
         try:
             for chunk in chunks:
                 received += len(chunk)
@@ -181,9 +184,13 @@ def shown(batch: Written, outcome: Outcome, width: int, glyphs: str) -> Iterator
         ]
     failed = f"{outcome.failed} failed. " if outcome.failed else ""
     total = f"{failed}{milliseconds(outcome.seconds)}, {outcome.sent} bytes sent, {outcome.received} received."
-    yield [(f"  {len(batch.requests)} requests: {total}", "dim")]
+    yield [(f"  {counted(len(batch.requests))}: {total}", "dim")]
     if outcome.fault:
         yield [(f"  {printable(outcome.fault)}", "red")]
+
+
+def counted(requests: int) -> str:
+    return f"{requests} request" + ("s" if requests != 1 else "")
 
 
 def document(batch: Written, outcome: Outcome) -> bytes:

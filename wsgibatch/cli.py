@@ -7,13 +7,14 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from ._bench import bench
 from ._exchange import Endpoint
 from ._grammar import TOKEN, VALUE
-from ._post import PostError
+from ._post import PostError, without_credentials
 from ._send import send
 from .demo.run import PATH, DemoError, Exchange, Server, exchanged, sayable, sent_twice, server, speakers
 from .demo.show import Page, curl, page, printable, told
@@ -53,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="wsgibatch", description="One HTTP request that carries many, for any WSGI app.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s {version('wsgibatch')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
 
     about = "start a small app under gunicorn, send it a batch in each dialect and one twice, and show what came back, and when"
@@ -133,6 +135,8 @@ def _client(options: argparse.Namespace) -> int:
     :raises ConfigError: for a file, or a header, that is none.
     """
     try:
+        if options.file == "-" and sys.stdin is None:
+            raise ConfigError("there is no standard input: name a file")
         text = sys.stdin.buffer.read() if options.file == "-" else Path(options.file).read_bytes()
     except OSError as error:
         raise ConfigError(f"{options.file}: {error.strerror}") from None
@@ -142,9 +146,12 @@ def _client(options: argparse.Namespace) -> int:
         if not colon or not TOKEN.match(name) or not VALUE.match(value):
             raise ConfigError(f"{line!r} is no header: 'Name: value'")
         headers.append((name, value.strip()))
+    url, credentials = without_credentials(options.url)
+    if not any(name.lower() == "authorization" for name, _ in headers):
+        headers += credentials
     if options.command == "bench":
-        return bench(options.url, text, options.dialect, headers, options.json, options.plain, options.unsafe)
-    return send(options.url, text, options.dialect, headers, options.json, options.plain)
+        return bench(url, text, options.dialect, headers, options.json, options.plain, options.unsafe)
+    return send(url, text, options.dialect, headers, options.json, options.plain)
 
 
 def _demo(keep: bool, plain: bool) -> int:

@@ -194,3 +194,10 @@ class MissingResponse(ClientError, ValueError):
 
     :param message: which request, and what came instead.
     """
+
+    status: int = 0
+    """Of the answer to the batch; 0 where it is not known."""
+    headers: Sequence[tuple[str, str]] = ()
+    """Of that answer."""
+    body: bytes = b""
+    """That answer, as far as it came, where it was not read in lines."""

@@ -554,14 +554,46 @@ def test_time_limits_of_calls_add_up(multipart_server: Server, library: Any) -> 
     [
         pytest.param({"window": -1}, "window", id="window"),
         pytest.param({"max_items": 0}, "max_items", id="max_items"),
+        pytest.param({"window": "x"}, "window", id="window of text"),
+        pytest.param({"max_items": "5"}, "max_items", id="max_items of text"),
+        pytest.param({"max_items": None}, "max_items", id="no max_items"),
+        pytest.param({"retries": -1}, "retries", id="retries"),
+        pytest.param({"retries": "1"}, "retries", id="retries of text"),
         pytest.param({"dialect": "auto"}, "auto", id="dialect"),
+        pytest.param({"wrapped": httpx.BaseTransport}, "no transport", id="class"),
         pytest.param({"wrapped": object()}, "no transport", id="wrapped"),
     ],
 )
 @pytest.mark.parametrize("kind", [BatchTransport, AsyncBatchTransport])
 def test_what_cannot_work_is_refused(kind: Any, arguments: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        kind(**{"wrapped": httpx.HTTPTransport(), "batch_url": "http://localhost/batch", **arguments})
+        kind(**{"wrapped": made_for(kind), "batch_url": "http://localhost/batch", **arguments})
+
+
+def made_for(kind: Any) -> Any:
+    return httpx.HTTPTransport() if kind is BatchTransport else httpx.AsyncHTTPTransport()
+
+
+@pytest.mark.parametrize(
+    ("kind", "wrapped"),
+    [
+        (BatchTransport, httpx.AsyncHTTPTransport),
+        (AsyncBatchTransport, httpx.HTTPTransport),
+        (BatchTransport, httpx.Client),
+        (AsyncBatchTransport, httpx.AsyncClient),
+        (AsyncBatchTransport, httpx2.AsyncClient),
+    ],
+)
+def test_what_is_no_transport_of_its_kind_is_refused(kind: Any, wrapped: Any) -> None:
+    with pytest.raises(ConfigError, match=r"wrapped: .* has no handle_(async_)?request\(\)"):
+        kind(wrapped(), "http://localhost/batch")
+
+
+@pytest.mark.parametrize("kind", [BatchTransport, AsyncBatchTransport])
+def test_the_endpoint_may_be_a_url_of_the_library(kind: Any, library: Any) -> None:
+    made = kind(made_for(kind), library.URL("http://localhost/batch"))
+
+    assert made._endpoint.takes(httpx.Request("GET", "http://localhost/echo"))
 
 
 def test_importing_the_transports_imports_neither_library() -> None:

@@ -149,6 +149,16 @@ def test_each_call_is_told_that_the_answer_cannot_be_read(way: Way, said: bytes)
 
 
 @every_way
+def test_a_page_that_came_instead_is_told_and_kept(way: Way) -> None:
+    with saying(lambda _head, _body: [told(200, b"<h1>Log in</h1>", Content_Type="text/html; charset=utf-8")]) as server:
+        found = way(server)
+
+    for error in found:
+        assert "the answer to the batch cannot be read: it is 200 text/html, and " in str(error)
+        assert (error.status, error.body, dict(error.headers)["Content-Type"]) == (200, b"<h1>Log in</h1>", "text/html; charset=utf-8")
+
+
+@every_way
 @pytest.mark.parametrize("forever", [json.dumps({"index": 0, **item()}).encode() + b"\n", b"<html>\n", b"\n"], ids=["again", "html", "blank"])
 def test_lines_without_an_end_are_not_read_for_ever(way: Way, forever: bytes) -> None:
     with saying(lines({"index": 0, **item()}, then=forever)) as server:

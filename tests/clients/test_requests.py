@@ -200,6 +200,12 @@ def test_a_batch_url_has_to_be_absolute() -> None:
         Batching("/batch")
 
 
+@pytest.mark.parametrize(("name", "value"), [("max_items", "5"), ("max_items", 0), ("retries", -1), ("retries", None), ("on_result", 3)])
+def test_an_argument_that_cannot_work_is_refused(name: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=f"^{name}: "):
+        Batching("http://localhost/batch", **{name: value})
+
+
 @pytest.mark.parametrize("dialect", ["auto", "unknown"])
 def test_a_dialect_that_nothing_can_be_written_in_is_refused(dialect: str) -> None:
     with pytest.raises(ConfigError):
@@ -701,6 +707,28 @@ def test_a_subclass_may_look_at_the_batch_before_and_after(server: Server) -> No
         found = session.get("/echo")
 
     assert (shown(found)["headers"]["X_BATCH"], statuses) == ("seen", [200])
+
+
+def test_a_key_for_the_whole_batch_is_none_of_its_calls_and_theirs_is_none_of_the_batch() -> None:
+    class Once(Batching):
+        def before_request(self) -> None:
+            assert self.batch_request is not None
+            self.batch_request.headers["Idempotency-Key"] = "whole"
+
+    bodies: list[bytes] = []
+
+    def say(_head: bytes, body: bytes) -> list[bytes]:
+        bodies.append(body)
+        return [told(200, json.dumps([item(), item()]).encode(), Content_Type="application/json")]
+
+    with saying(say) as server:
+        with Once(server.batch, "django") as session:
+            session.post("/a", headers={"Idempotency-Key": "own"})
+            session.post("/b")
+        [head] = server.heads
+
+    assert b"\r\nIdempotency-Key: whole\r\n" in head
+    assert [one["headers"].get("Idempotency-Key") for one in json.loads(bodies[0])["batch"]] == ["own", None]
 
 
 def test_a_prepared_request_travels_with_the_others(server: Server) -> None:

@@ -21,7 +21,7 @@ from .._inherit import is_inherited
 from .._vet import answer_in_place
 from ..dialects._lines import TYPE
 from ..dialects.multipart import MultipartDialect
-from ..errors import BatchFailed, ClientError, ConfigError, MissingResponse
+from ..errors import BatchFailed, ClientError, ConfigError
 from ..model import Edge, Fault, Head, Headers, SubRequest, SubResponse
 from ..protocols import Dialect, LinesDialect
 from ._calls import MORE, Alone, Broken, Call, Effect, Flow, Pause, Post, Settled
@@ -58,8 +58,10 @@ class Sender:
     """
 
     def __init__(self, dialect: Dialect, most: int | None = None, retries: int = 0) -> None:
-        if most is not None and most < 1:
-            raise ConfigError(f"max_items: at least 1 is wanted, not {most}")
+        if most is not None and (not isinstance(most, int) or most < 1):
+            raise ConfigError(f"max_items: at least 1 is wanted, not {most!r}")
+        if not isinstance(retries, int) or retries < 0:
+            raise ConfigError(f"retries: a number is wanted, 0 or more, not {retries!r}")
         self.dialect = dialect
         self.most = most
         """Calls in a batch, as far as that is known."""
@@ -172,7 +174,7 @@ class Sender:
         form = f"{TYPE}, application/json;q=0.9" if isinstance(self.dialect, LinesDialect) else "multipart/mixed"
         status, answered = yield Post([*part[0].shared, *lifted, *headers, ("Accept", form)], body, part[0].route, len(part))
         if 200 <= status < 300:
-            yield from self._answers(part, requests, answered, left)
+            yield from self._answers(part, Reading(self.dialect, requests, status, answered), left)
             return True
         refusal = failed_batch(status, answered, (yield from _rest()))
         if status == 413:
@@ -188,9 +190,8 @@ class Sender:
         yield Pause(pause)
         return True
 
-    def _answers(self, part: list[Call], requests: list[SubRequest], headers: Headers, left: deque[Call]) -> Flow:
+    def _answers(self, part: list[Call], reading: Reading, left: deque[Call]) -> Flow:
         """Settle the calls of *part* as their answers arrive."""
-        reading = Reading(self.dialect, requests, headers)
         again: dict[Call, float] = {}
         held: dict[Call, SubResponse] = {}
         broken: Exception | None = None
@@ -218,9 +219,7 @@ class Sender:
                 else:
                     yield _settle(call, held[call])
             elif call.settled is None and call not in again:
-                missing = MissingResponse(f"{call.method} {call.target}: {reading.fault or 'the server has not answered it'}")
-                missing.__cause__ = broken
-                yield _settle(call, missing)
+                yield _settle(call, reading.missing(f"{call.method} {call.target}", broken))
         if again:
             for call in again:
                 call.tries += 1

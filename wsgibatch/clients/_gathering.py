@@ -27,14 +27,23 @@ class Asked(NamedTuple):
 
 
 class Endpoint:
-    """A batch endpoint as a transport sees it."""
+    """A batch endpoint as a transport sees it.
 
-    def __init__(self, wrapped: object, batch_url: str, dialect: str | Dialect, window: float, max_items: int, retries: int) -> None:
-        if window < 0:
-            raise ConfigError(f"window: seconds are wanted, not {window}")
+    :param method: what *wrapped* has to have.
+    """
+
+    def __init__(self, wrapped: object, method: str, batch_url: object, dialect: str | Dialect, window: float, max_items: int, retries: int) -> None:
+        if not isinstance(window, int | float) or not 0 <= window < float("inf"):
+            raise ConfigError(f"window: seconds are wanted, not {window!r}")
+        # It may be a URL of the library.
+        batch_url = str(batch_url)
         origin(batch_url)
+        if max_items is None:
+            raise ConfigError("max_items: at least 1 is wanted, not None")
         self.sender = Sender(dialect_of(dialect), max_items, retries)
         self.library = _library_of(wrapped)
+        if not hasattr(wrapped, method):
+            raise ConfigError(f"wrapped: {wrapped!r} has no {method}(), so it is a transport of the other kind, or none")
         # As the library spells it, so that it can be compared: a host may have letters of any language.
         self._url = str(self.library.URL(batch_url))
         self._origin = origin(self._url)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from .._timing import read_timing
 from ..dialects._lines import TYPE, LinesReader
+from ..errors import MissingResponse
 from ..model import Headers, SubRequest, SubResponse
 from ..protocols import Dialect, LinesDialect, Unanswered
 
@@ -16,16 +17,23 @@ _LONGEST = 1e9
 class Reading:
     """Finds out whose answer is whose. An answer to a request is given once.
 
-    :param headers: of the answer.
+    :param status: of the answer, and
+    :param headers: of it.
     """
 
-    def __init__(self, dialect: Dialect, requests: Sequence[SubRequest], headers: Headers) -> None:
-        self._dialect, self._requests, self._headers = dialect, requests, headers
+    def __init__(self, dialect: Dialect, requests: Sequence[SubRequest], status: int, headers: Headers) -> None:
+        self._dialect, self._requests, self._status, self._headers = dialect, requests, status, headers
         self._lines = LinesReader(dialect.read_line, requests) if isinstance(dialect, LinesDialect) and _is_lines(headers) else None
         self._pieces: list[bytes] = []
         self._answered: set[int] = set()
         self.fault = ""
         """Why there are no more answers, where there should be."""
+
+    def missing(self, request: str, cause: Exception | None) -> MissingResponse:
+        """What is told whoever waits for an answer to *request* that is not there."""
+        error = MissingResponse(f"{request}: {self.fault or 'the server has not answered it'}")
+        error.status, error.headers, error.body, error.__cause__ = self._status, self._headers, b"".join(self._pieces), cause
+        return error
 
     def feed(self, data: bytes) -> Iterator[tuple[int, SubResponse]]:
         """The answers that *data*, the next bytes, completes, each with the place of its request."""
@@ -70,9 +78,14 @@ class Reading:
                         answer.started = answer.duration = 0.0
                     yield place, answer
         except ValueError as error:
-            self.fault = f"the answer to the batch cannot be read: {error}"
+            kind = f"{self._status} {_type(self._headers)}".strip()
+            self.fault = f"the answer to the batch cannot be read: it is {kind}, and {error}"
 
 
 def _is_lines(headers: Headers) -> bool:
+    return _type(headers) == TYPE
+
+
+def _type(headers: Headers) -> str:
     content_type = next((value for name, value in headers if name.lower() == "content-type"), "")
-    return content_type.partition(";")[0].strip().lower() == TYPE
+    return content_type.partition(";")[0].strip().lower()

@@ -43,7 +43,7 @@ class BatchTransport(BaseTransport):
     """Sends what several threads ask for within a window as one batch. One thread can collect: see :meth:`batch`.
 
     :param wrapped: the transport that batches, and whatever cannot be batched, are sent through.
-    :param batch_url: the endpoint, an absolute url.
+    :param batch_url: the endpoint, an absolute url: a string, or a URL of the library.
     :param dialect: what the endpoint speaks: a name, ``package.module:name``, or an object.
     :param window: seconds to wait for company.
     :param max_items: calls in one batch.
@@ -54,14 +54,14 @@ class BatchTransport(BaseTransport):
     """
 
     def __init__(
-        self, wrapped: Any, batch_url: str, dialect: str | Dialect = "multipart", *, window: float = WINDOW, max_items: int = MOST, retries: int = 0
+        self, wrapped: Any, batch_url: Any, dialect: str | Dialect = "multipart", *, window: float = WINDOW, max_items: int = MOST, retries: int = 0
     ) -> None:
         self._wrapped, self._window = wrapped, window
-        self._endpoint = Endpoint(wrapped, batch_url, dialect, window, max_items, retries)
+        self._endpoint = Endpoint(wrapped, "handle_request", batch_url, dialect, window, max_items, retries)
         self._lock = threading.Lock()
         self._open: dict[Hashable, _Gathering] = {}
         self._threads: set[threading.Thread] = set()
-        self._base = urljoin(batch_url, "/")
+        self._base = urljoin(str(batch_url), "/")
 
     def handle_request(self, request: Any) -> Any:
         endpoint = self._endpoint
@@ -178,10 +178,10 @@ class AsyncBatchTransport(AsyncBaseTransport):
     """
 
     def __init__(
-        self, wrapped: Any, batch_url: str, dialect: str | Dialect = "multipart", *, window: float = WINDOW, max_items: int = MOST, retries: int = 0
+        self, wrapped: Any, batch_url: Any, dialect: str | Dialect = "multipart", *, window: float = WINDOW, max_items: int = MOST, retries: int = 0
     ) -> None:
         self._wrapped, self._window = wrapped, window
-        self._endpoint = Endpoint(wrapped, batch_url, dialect, window, max_items, retries)
+        self._endpoint = Endpoint(wrapped, "handle_async_request", batch_url, dialect, window, max_items, retries)
         # By the loop as well: what waits in one, running or not, is none that another can wake.
         self._open: dict[Hashable, _AsyncGathering] = {}
         self._tasks: set[asyncio.Task[None]] = set()

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urljoin
 from warnings import warn
 
-from ..errors import BatchFailed, ClientError
+from ..errors import BatchFailed, ClientError, ConfigError
 from ..model import SubResponse
 from ..protocols import Dialect
 from ._batch import Sender, dialect_of
@@ -67,7 +67,7 @@ class Batching(requests.Session):
     :param max_items: calls that make the batch full; left out, as many as the server takes, which is learnt from its 413.
     :param retries: how often calls that are answered with 429 or 503 are sent again, after the pause that Retry-After asks for.
     :param on_result: called with each response as soon as it is there; in a JSON dialect before the others are, if the server is ``wsgibatch``.
-    :raises ConfigError: for a dialect that is none.
+    :raises ConfigError: for what cannot work.
     :raises ValueError: for a url that is not absolute.
     """
 
@@ -91,6 +91,8 @@ class Batching(requests.Session):
         on_result: OnResult | None = None,
     ) -> None:
         super().__init__()
+        if not (on_result is None or callable(on_result)):
+            raise ConfigError(f"on_result: something that can be called is wanted, not {on_result!r}")
         origin(batch_url)
         # As the library spells it, so that it can be compared: a host may have letters of any language.
         self._batch_url = requests.Request("POST", batch_url).prepare().url or batch_url
