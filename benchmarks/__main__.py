@@ -29,8 +29,8 @@ def main() -> int:
         # A question that fails takes no others with it.
         if arguments.json:
             record.write(told, arguments.json)
-    if arguments.publish:
-        tables.publish(told)
+        if arguments.publish:
+            tables.publish(told)
     return int(told.missed)
 
 
@@ -38,13 +38,14 @@ def _asked(name: str) -> record.Answer:
     question = import_module(f"{questions.__name__}.{name}")
     print(f"{name}: {question.title}", flush=True)
     answer = record.Answer(question.title, dt.datetime.now(dt.UTC).date(), question.ask())
-    print(*map(_line, answer.rows), "", sep="\n", flush=True)
+    width = max(len(row.name) for row in answer.rows)
+    print(*(_line(row, width) for row in answer.rows), "", sep="\n", flush=True)
     return answer
 
 
-def _line(row: Row) -> str:
+def _line(row: Row, width: int) -> str:
     figure, bar, verdict, spread = row.told
-    line = f"  {row.name:<44} {figure:>12}  {bar:<10} {verdict:<6}  {spread}".rstrip()
+    line = f"  {row.name:<{width}}  {figure:>12}  {bar:<10} {verdict:<6}  {spread}".rstrip()
     return f"{line}\n      ({row.note})" if row.note else line
 
 

@@ -16,7 +16,9 @@ from .answers import Figure
 P = ParamSpec("P")
 T = TypeVar("T")
 
-ROUNDS = 41
+ROUNDS, FEWEST = 41, 7
+LONGEST = 15.0
+"""Seconds after which there are no further rounds, once there are the fewest."""
 SECONDS = 0.02
 """Of one contestant in one round, at least: long against a tick of the clock and a switch of processes."""
 
@@ -35,15 +37,18 @@ def interleaved(*runs: Callable[[], object]) -> list[list[float]]:
     return _rounds(runs, ROUNDS, SECONDS, process_time)
 
 
-def interleaved_by_the_wall(*runs: Callable[[], object], rounds: int = 5 * ROUNDS) -> list[list[float]]:
+def interleaved_by_the_wall(*runs: Callable[[], object]) -> list[list[float]]:
     """The same by the clock on the wall, as it has to be where threads or servers matter: many short rounds, since others do disturb some of them."""
-    return _rounds(runs, rounds, SECONDS / 5, perf_counter)
+    return _rounds(runs, 5 * ROUNDS, SECONDS / 5, perf_counter)
 
 
 def _rounds(runs: Sequence[Callable[[], object]], rounds: int, seconds: float, clock: Callable[[], float]) -> list[list[float]]:
     numbers = [repetitions(run, seconds) for run in runs]
     times: list[list[float]] = [[] for _ in runs]
+    end = perf_counter() + LONGEST
     for turn in range(rounds):
+        if turn >= FEWEST and perf_counter() > end:
+            break
         # Every other round goes backwards, so that none always runs behind the same other.
         for place in range(len(runs)) if turn % 2 else reversed(range(len(runs))):
             times[place].append(timed(runs[place], numbers[place], clock) / numbers[place])

@@ -82,7 +82,7 @@ def spread(count: int) -> Work:
 def _linked(count: int, needs: Callable[[int], list[str]]) -> Work:
     paths = paths_of(count)
     items = [{"id": str(number), "method": "GET", "url": path, "dependsOn": needs(number) if number else []} for number, path in enumerate(paths)]
-    return Work(_reads(paths), environ_of("GET", paths[0]), _json({"requests": items}), "graph")
+    return Work(_reads(paths, "{}"), environ_of("GET", paths[0]), _json({"requests": items}), "graph")
 
 
 def parts(count: int) -> Work:
@@ -109,8 +109,8 @@ def speaker(dialect: str) -> Dialect:
     return speaks
 
 
-def _reads(paths: list[str]) -> list[SubRequest]:
-    return [SubRequest(number, "GET", path, [], id=f"<{number}>") for number, path in enumerate(paths)]
+def _reads(paths: list[str], named: str = "<{}>") -> list[SubRequest]:
+    return [SubRequest(number, "GET", path, [], id=named.format(number)) for number, path in enumerate(paths)]
 
 
 def _listed(paths: list[str]) -> list[dict[str, str]]:

@@ -66,6 +66,11 @@ def test_a_batch_in_any_dialect_is_measured_where_it_is_answered_as_its_requests
     batch.prepare(apps.load("bottle").app, work.written(dialect, reads("/items/3", "/items/14")), dialect=dialect)()
 
 
+@pytest.mark.parametrize("kind", ["gets", "listed", "posts", "routes", "requests", "chained", "spread", "parts"])
+def test_all_kinds_of_work_are_answered(kind: str) -> None:
+    batch.prepare(apps.load("bottle").app, getattr(work, kind)(3))()
+
+
 @pytest.mark.parametrize("dialect", [name for name in members(dialects) if name != "auto"])
 def test_a_batch_in_any_dialect_is_not_measured_where_it_is_answered_otherwise(dialect: str) -> None:
     other = BatchMiddleware(apps.load("trivial").app, dialect=dialect)

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 from fastapi import FastAPI, Request
 
-PACKAGES = ("fastapi==0.115.14", "uvicorn[standard]==0.35.0", "httpx==0.28.1")
+PACKAGES = ("fastapi==0.165.0", "uvicorn[standard]==0.54.0", "httpx==0.28.1")
 
 
 @asynccontextmanager

@@ -12,7 +12,6 @@ from ..work import gets
 
 title = "executors beside sequential, N=100: what a tiny item costs more, and how many times faster items are that wait or compute"
 COUNT = 100
-ROUNDS = 9
 CORES = os.cpu_count() or 1
 COSTS = {"threads": 4, "futures": 4, "gevent": 4, "processes": CORES}
 """Workers of each."""
@@ -36,15 +35,15 @@ def ask() -> list[Row]:
 
 
 def _cost(name: str, workers: int) -> Figure:
-    sequential, other = _both(name, workers, "trivial", 5 * ROUNDS)
+    sequential, other = _both(name, workers, "trivial")
     return figure([(one - base) / COUNT * 1e6 for one, base in zip(other, sequential, strict=True)])
 
 
 def _gain(name: str, workers: int, app: str) -> Figure:
-    return ratio(*_both(name, workers, app, ROUNDS))
+    return ratio(*_both(name, workers, app))
 
 
-def _both(name: str, workers: int, app: str, rounds: int) -> list[list[float]]:
+def _both(name: str, workers: int, app: str) -> list[list[float]]:
     """Seconds of a batch in sequence, and of one in the executor."""
     if name == "gevent":
         from gevent import monkey
@@ -54,4 +53,4 @@ def _both(name: str, workers: int, app: str, rounds: int) -> list[list[float]]:
     settings: dict[str, Any] = {"executor": ThreadPoolExecutor(workers) if name == "futures" else name, "workers": workers}
     if name == "processes":
         settings["worker_app"] = f"{apps.__name__}.{app}:app"
-    return interleaved_by_the_wall(batch.prepare(behind, work), batch.prepare(behind, work, **settings), rounds=rounds)
+    return interleaved_by_the_wall(batch.prepare(behind, work), batch.prepare(behind, work, **settings))

@@ -20,7 +20,6 @@ from ..work import gets
 
 title = "faster than a FastAPI route that calls its own server over HTTP, N=100"
 COUNT = 100
-ROUNDS = 25
 BAR = 5
 BRIDGED, FLASK = "the same app, through a2wsgi", "an app in Flask that does the same"
 
@@ -59,5 +58,5 @@ def _measure(python: Path) -> tuple[Figure, Figure]:
         for connection in (to_theirs, to_bridged, to_flask):
             headers, body = connection.post(work)
             check("200 OK", headers, body, work, [connection.get(path) for path in work.paths])
-        loop, behind_bridge, in_flask = interleaved_by_the_wall(*(lambda c=c: c.post(work) for c in (to_theirs, to_bridged, to_flask)), rounds=ROUNDS)
+        loop, behind_bridge, in_flask = interleaved_by_the_wall(*(lambda c=c: c.post(work) for c in (to_theirs, to_bridged, to_flask)))
     return ratio(loop, behind_bridge), ratio(loop, in_flask)

@@ -59,7 +59,7 @@ def measured(peer: str, case: str) -> list[Figure]:
     work = kind(*CASES[case])
     app, theirs = prepared(contestant, name, work)
     if case == "waits":
-        return [ratio(*interleaved_by_the_wall(theirs, batch.prepare(app, work, executor="threads", workers=WORKERS), rounds=9))]
+        return [ratio(*interleaved_by_the_wall(theirs, batch.prepare(app, work, executor="threads", workers=WORKERS)))]
     times, our_times = interleaved(theirs, batch.prepare(app, work))
     return [ratio(our_times, times) if case == "many" else ratio(times, our_times)]
 

@@ -16,7 +16,6 @@ title = "faster than 100 requests, each for itself, at a round trip of 50 ms, Fl
 COUNT = 100
 SECONDS = 0.025
 """Of one way."""
-ROUNDS = 5
 
 
 def ask() -> list[Row]:
@@ -33,5 +32,5 @@ def _measure() -> tuple[Figure, Figure, Figure]:
     with gunicorn("make('flask')") as base:
         proxy = [sys.executable, "-m", "benchmarks.delay", str(port), str(urlsplit(base).port), str(SECONDS)]
         with running(proxy, port, ROOT) as far, ways(far, gets(COUNT)) as sent:
-            batch, one, several = interleaved_by_the_wall(*sent, rounds=ROUNDS)
+            batch, one, several = interleaved_by_the_wall(*sent)
     return ratio(one, batch), ratio(several, batch), figure([seconds / COUNT * 1e3 for seconds in one])
