@@ -44,8 +44,11 @@ class InvalidAnswer(Exception):
         self.fault = fault
 
 
-class Response(Struct):
-    """What an app says through ``start_response`` and ``write``, and in its iterable (PEP 3333)."""
+class Response(Struct, gc=False):
+    """What an app says through ``start_response`` and ``write``, and in its iterable (PEP 3333).
+
+    It holds strings and bytes that lead to nothing else, so the collector need not follow it.
+    """
 
     limit: int
     """Bytes that the body may have."""

@@ -212,8 +212,7 @@ def exchange(head: Head, endpoint: Endpoint) -> Generator[Effect, Any, None]:
         recogniser = dialect = recogniser.choose(head, body, endpoint.settings)
         batch = dialect.decode(head, body, endpoint.settings)
         endpoint.vet(batch, head, dialect, len(body))
-        key = head.headers.get("Idempotency-Key")
-        repeated = key_items(batch, key) if key is not None or endpoint.vet.keyed else ()
+        repeated = key_items(batch, head.key) if head.key is not None or endpoint.vet.keyed else ()
         plan = make_plan(batch, endpoint.settings, endpoint.executor.concurrent, repeated)
     except BatchRejected as error:
         # The last place where a batch can be refused.

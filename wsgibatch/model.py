@@ -177,6 +177,8 @@ class Head(Struct):
     headers: Mapping[str, str] = {}
     """All headers, found without regard to case."""
     content_encoding: str = ""
+    key: str | None = None
+    """Its Idempotency-Key, as it is written."""
     lines: bool = False
     """Does the client ask for an answer in lines, as ``application/x-ndjson``?"""
     item: int | None = None

@@ -12,6 +12,7 @@ from ._caller import WSGIApp
 from ._drive import Drive, Stream
 from ._exchange import Endpoint, exchange
 from ._inherit import CLAIM, MARK
+from ._keys import KEY
 from .errors import ConfigError
 from .model import Head, Headers
 from .settings import Settings
@@ -98,11 +99,12 @@ def _head_of(environ: dict[str, Any]) -> Head:
     request = webob.Request(environ)
     media_type, parameters = parse_options_header(environ.get("CONTENT_TYPE", ""))
     origin, site = environ.get("HTTP_ORIGIN", ""), environ.get("HTTP_SEC_FETCH_SITE", "none")
-    same_origin = site == "same-origin" or origin.lower() == request.host_url.lower()
+    same_origin = site == "same-origin" or (bool(origin) and origin.lower() == request.host_url.lower())
     claim = environ.get(CLAIM)
+    mount = environ.get("SCRIPT_NAME", "")
     return Head(
-        path=environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""),
-        mount=quote(environ.get("SCRIPT_NAME", "").encode("latin-1"), "/!$&'()*+,;=:@~"),
+        path=mount + environ.get("PATH_INFO", ""),
+        mount=mount and quote(mount.encode("latin-1"), "/!$&'()*+,;=:@~"),
         host=request.host,
         scheme=request.scheme,
         query=environ.get("QUERY_STRING", ""),
@@ -110,6 +112,7 @@ def _head_of(environ: dict[str, Any]) -> Head:
         parameters=parameters,
         headers=EnvironHeaders(environ),
         content_encoding=environ.get("HTTP_CONTENT_ENCODING", ""),
+        key=environ.get(KEY),
         lines="x-ndjson" in environ.get("HTTP_ACCEPT", "").lower() and _prefers_lines(request),
         item=environ.get(MARK),
         cookies="HTTP_COOKIE" in environ,

@@ -22,7 +22,7 @@ class AutoDialect(JSONRecogniser):
         self._by_type = {name: {w: d for w, d in self._known.items() if name in d.media_types} for name in self.media_types}
 
     def max_body(self, head: Head) -> int:
-        return max(dialect.max_body(head) for dialect in self._speakers(head).values())
+        return max([dialect.max_body(head) for dialect in self._speakers(head).values()])
 
     def choose(self, head: Head, body: bytes, settings: Settings) -> Dialect:
         speakers = self._speakers(head)
