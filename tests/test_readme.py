@@ -46,6 +46,12 @@ def test_every_field_of_a_policy_is_told_of() -> None:
     assert [name for name, _, sentence in rows if not sentence] == []
 
 
+def test_the_table_of_reliability_is_what_the_soak_has_counted() -> None:
+    replaced = runpy.run_path(str(ROOT / "docs" / "reliability_table.py"))["replaced"]
+
+    assert replaced(README) == README
+
+
 def test_the_lines_for_flask_work_as_they_stand() -> None:
     names: dict[str, Any] = {"__name__": "shop"}
     exec(block("**Flask**"), names)  # noqa: S102 - the README's own lines
