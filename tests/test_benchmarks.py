@@ -283,11 +283,9 @@ def test_the_tables_are_those_of_the_published_answers() -> None:
         assert tables.replaced(file.read_text(), render, told) == file.read_text()
 
 
-def test_every_question_and_every_bar_is_published() -> None:
+def test_what_the_readme_tells_is_among_what_was_published() -> None:
     told = record.read(tables.PUBLISHED)
 
-    assert [*told.questions] == questions.names()
-    assert [number for number in range(1, 18) if all(row.bar is None for row in told.questions[f"p{number}"].rows)] == []
     assert [place for place in tables.FEW if place[1] not in {row.name for row in told.questions[place[0]].rows}] == []
 
 

@@ -40,9 +40,10 @@ def running(command: Sequence[str], port: int, cwd: Path | None = None, env: dic
                 process.wait(timeout=10)
             except subprocess.TimeoutExpired:
                 process.kill()
-            # Shown where a test fails.
-            output.seek(0)
-            print(output.read(), end="")
+            if "PYTEST_CURRENT_TEST" in os.environ:
+                # Which shows it where a test fails.
+                output.seek(0)
+                print(output.read(), end="")
 
 
 @contextlib.contextmanager
