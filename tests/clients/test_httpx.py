@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import subprocess
 import sys
 import threading
@@ -482,8 +483,15 @@ async def until(condition: Any) -> None:
 
 
 def test_calls_of_loops_that_run_side_by_side_travel_apart(multipart_server: Server, library: Any) -> None:
-    wrapped = library.AsyncHTTPTransport(limits=library.Limits(max_keepalive_connections=0))
-    made = library.AsyncClient(transport=AsyncBatchTransport(wrapped, multipart_server.batch, window=0.2), base_url=multipart_server.base, timeout=30)
+    limits = library.Limits(max_keepalive_connections=0)
+
+    class Each(library.AsyncBaseTransport):
+        """Has connections of their own for each loop: those of the libraries must not be closed by another one."""
+
+        async def handle_async_request(self, request: Any) -> Any:
+            return await library.AsyncHTTPTransport(limits=limits).handle_async_request(request)
+
+    made = library.AsyncClient(transport=AsyncBatchTransport(Each(), multipart_server.batch, window=0.2), base_url=multipart_server.base, timeout=30)
     both = threading.Barrier(3)
     before = multipart_server.posts()
 
@@ -500,6 +508,12 @@ def test_calls_of_loops_that_run_side_by_side_travel_apart(multipart_server: Ser
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore:Task was destroyed")
 def test_a_loop_that_was_closed_with_a_call_waiting_keeps_no_call_of_the_next_one_waiting(multipart_server: Server, library: Any) -> None:
+    ask_after_a_loop_was_closed(multipart_server, library)
+    # What is left of the lost call complains when it is collected, and should do so here.
+    gc.collect()
+
+
+def ask_after_a_loop_was_closed(multipart_server: Server, library: Any) -> None:
     wrapped = library.AsyncHTTPTransport(limits=library.Limits(max_keepalive_connections=0))
     made = library.AsyncClient(transport=AsyncBatchTransport(wrapped, multipart_server.batch, window=LONG), base_url=multipart_server.base)
 

@@ -41,13 +41,16 @@ def backends() -> Iterator[dict[str, Any]]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         corrupt = folder / "corrupt.db"
         corrupt.write_bytes(b"this is no database" * 1000)
+        (folder / "missing").mkdir()
+        missing = SqliteStore(folder / "missing" / "replies.db")
+        (folder / "missing").rmdir()
         stop = threading.Event()
         stores: dict[str, Any] = {
             "memory": "memory://",
             "sqlite": f"sqlite:///{folder}/replies.db",
             "failing": Failing(),
             "corrupt": f"sqlite:///{corrupt}",
-            "missing": f"sqlite:///{folder}/missing/replies.db",
+            "missing": missing,
             "refused": f"redis://127.0.0.1:{run.free_port()}",
             "locked": SqliteStore(folder / "locked.db", _PATIENCE),
         }
