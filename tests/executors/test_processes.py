@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import pickle
+import resource
 import signal
 import subprocess
 import sys
@@ -174,6 +176,33 @@ def test_workers_that_are_killed_under_load_take_nothing_with_them_but_the_item_
     assert all(answers[path] == ("POST", 502) for path in lost)
     assert all(ran[path] == 1 for path, (method, status) in answers.items() if method == "POST" and status == 200)
     assert max(ran[path] for path, (method, _) in answers.items() if method == "POST") == 1
+
+
+def test_a_worker_that_has_no_room_for_a_body_has_not_begun_with_its_item_and_is_replaced(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    middleware = processes(1)
+    log = str(tmp_path / "log")
+    [small] = pids(post(middleware, [get("/a")]))
+    resource.prlimit(small, resource.RLIMIT_FSIZE, (4096, 4096))
+
+    answer = post(middleware, [{**unsafe("/b", X_Log=log), "body": "x" * 600_000}])
+
+    middleware.close()
+    assert answer.codes == ["ran"]
+    assert pids(answer) != [small]
+    assert begun(tmp_path / "log") == {"/b": 1}
+    assert "File too large" in capfd.readouterr().err
+
+
+def test_an_item_whose_body_has_not_come_whole_is_not_begun(tmp_path: Path) -> None:
+    environ = {"REQUEST_METHOD": "POST", "PATH_INFO": "/a", "wsgibatch.item": 0, "HTTP_X_LOG": str(tmp_path / "log")}
+    worker = Worker()
+    pickle.dump((APP, environ, 10, 1000, None), worker._tasks)
+    worker._tasks.write(b"x" * 9)
+
+    worker.end(PATIENCE)
+
+    assert worker._process.returncode == 0
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_worker_that_cannot_be_started_leaves_its_items_unanswered_but_not_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """What crosses to where items are answered, and what comes back."""
 
 from collections.abc import Callable, Iterable
+from io import BytesIO
 from time import monotonic
 from typing import Any
 
@@ -42,7 +43,7 @@ def test_only_plain_values_cross() -> None:
     [item] = post(BatchMiddleware(mirror, executor=executor, before_item=before, keep_environ=["my.object"]), [get("/a")], my__object=object()).items
 
     [(worker_app, environ, body, limit)] = executor.tasks
-    assert (worker_app, body, limit) == (MIRROR, b"", 1 << 20)
+    assert (worker_app, body.read(), limit) == (MIRROR, b"", 1 << 20)
     assert (environ["a.text"], environ["a.nothing"], environ["a.tuple"], environ["a.body"]) == ("x", None, (1, ("x", 2.5)), b"x")
     assert not {"an.object", "a.kind", "a.list", "my.object", "wsgi.input", "wsgi.errors", "wsgi.file_wrapper"} & environ.keys()
     assert shown(item)["wsgi.file_wrapper"] == "type"
@@ -89,8 +90,23 @@ def test_what_only_reads_is_sent_once_more_when_its_worker_dies(method: str, tri
     assert len(sent) == tries
 
 
+def test_what_is_sent_once_more_is_sent_with_its_whole_body() -> None:
+    sent: list[bytes] = []
+
+    def lost(task: Task, until: float | None) -> Outcome:
+        sent.append(task[2].read())
+        raise WorkerDied("for a test")
+
+    executor = Beside()
+    executor.app = RemoteApp(MIRROR, lost, 1)
+
+    post(BatchMiddleware(mirror, executor=executor), [{"method": "GET", "url": "/a", "body": {"a": 1}}])
+
+    assert sent == [b'{"a": 1}', b'{"a": 1}']
+
+
 def test_a_worker_raises_nothing_whatever_its_app_does() -> None:
-    body, fault, told = run("tests.executors.test_remote:cursed", {"REQUEST_METHOD": "GET"}, b"", 10)
+    body, fault, told = run("tests.executors.test_remote:cursed", {"REQUEST_METHOD": "GET"}, BytesIO(), 10)
 
     assert (body, fault[0]) == (None, 500)
     assert "Cursed" in told
@@ -108,7 +124,7 @@ def cursed(environ: dict[str, Any], start_response: Callable[..., Any]) -> Itera
 
 
 def test_what_comes_back_is_plain_whatever_the_app_made_it_of() -> None:
-    outcome = run("tests.executors.test_remote:fancy", {"REQUEST_METHOD": "GET"}, b"", 10)
+    outcome = run("tests.executors.test_remote:fancy", {"REQUEST_METHOD": "GET"}, BytesIO(), 10)
 
     assert outcome == (b"xy", "200 OK", [("Content-Type", "text/plain"), ("X-A", "b")])
     assert [type(part) for part in outcome] == [bytes, str, list]

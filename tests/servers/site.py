@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import resource
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -36,13 +35,18 @@ def _noting(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iter
 
 
 def _photos(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """Answers an upload with the digests of its files, and with the most memory that this process has had so far, in bytes."""
+    """Answers an upload with the digests of its files, and with the most bytes that this process and the one that started it have held so far."""
     form = flask.Request(environ)
     streams: dict[str, Any] = {name: file.stream for name, file in form.files.items()}
     files = {name: [form.files[name].filename, hashlib.file_digest(stream, "sha256").hexdigest()] for name, stream in streams.items()}
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+    peaks = [_peak(process) for process in (os.getpid(), os.getppid())]
     start_response("201 Created", [("Content-Type", "application/json")])
-    return [json.dumps({"fields": form.form, "files": files, "peak": peak}).encode()]
+    return [json.dumps({"fields": form.form, "files": files, "peaks": peaks}).encode()]
+
+
+def _peak(process: int) -> int:
+    [line] = [line for line in Path(f"/proc/{process}/status").read_text().splitlines() if line.startswith("VmHWM:")]
+    return int(line.split()[1]) << 10
 
 
 sequential = BatchMiddleware(show)
@@ -51,3 +55,6 @@ mirrored = BatchMiddleware(mirror, dialect="django", max_requests=100, durations
 stuck = BatchMiddleware(_stuck)
 streaming = BatchMiddleware(_noting, max_requests=1000, stream=True)
 photos = BatchMiddleware(_photos, dialect="django", executor="threads", workers=4, max_body=128 << 20)
+photos_elsewhere = BatchMiddleware(
+    _photos, dialect="django", executor="processes", workers=1, worker_app="tests.servers.site:_photos", max_body=128 << 20
+)

@@ -8,9 +8,8 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable
 from functools import cache
-from io import BytesIO
 from time import monotonic
-from typing import Any, TypeAlias
+from typing import IO, Any, TypeAlias
 from wsgiref.util import FileWrapper
 
 from .._answer import CRASHED, LATE, InvalidAnswer, Response, validated
@@ -18,8 +17,8 @@ from .._inherit import DEADLINE
 from .._lookup import named
 from ..model import SAFE, Fault
 
-Task: TypeAlias = tuple[str, dict[str, Any], bytes, int]
-"""``worker_app``, an environ of plain values, a body, and the bytes that the answer may have."""
+Task: TypeAlias = tuple[str, dict[str, Any], IO[bytes], int]
+"""``worker_app``, an environ of plain values, a body at its start, and the bytes that the answer may have."""
 Outcome: TypeAlias = tuple[bytes | None, Any, Any]
 """A body, a status line and headers; or None, a fault, and what the log is told."""
 Send: TypeAlias = Callable[[Task, float | None], Outcome]
@@ -61,13 +60,14 @@ class RemoteApp:
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         plain = {key: value for key, value in environ.items() if key != DEADLINE and _is_plain(value)}
-        task = self._worker_app, plain, environ["wsgi.input"].read(), self._limit
+        task = self._worker_app, plain, environ["wsgi.input"], self._limit
         until = environ.get(DEADLINE)
         try:
             body, status, headers = self._send(task, until)
         except WorkerDied:
             if environ["REQUEST_METHOD"] not in SAFE:
                 raise
+            environ["wsgi.input"].seek(0)
             body, status, headers = self._send(task, until)
         if body is None:
             raise InvalidAnswer(f"in its worker:\n{headers}", Fault(*status))
@@ -79,13 +79,12 @@ def _is_plain(value: object) -> bool:
     return type(value) in _PLAIN or (type(value) is tuple and all(map(_is_plain, value)))
 
 
-def run(worker_app: str, environ: dict[str, Any], body: bytes, limit: int, left: float | None = None, nonce: str = "") -> Outcome:
+def run(worker_app: str, environ: dict[str, Any], body: IO[bytes], limit: int, left: float | None = None) -> Outcome:
     """What a worker does for one item. Nothing is raised.
 
     :param left: seconds that the item has. The clocks of two machines have nothing to do with each other.
-    :param nonce: for engines that keep what a function has returned to the same arguments.
     """
-    environ = {**environ, "wsgi.input": BytesIO(body), "wsgi.errors": sys.stderr, "wsgi.file_wrapper": FileWrapper, "wsgi.multiprocess": True}
+    environ = {**environ, "wsgi.input": body, "wsgi.errors": sys.stderr, "wsgi.file_wrapper": FileWrapper, "wsgi.multiprocess": True}
     if left is not None:
         environ[DEADLINE] = monotonic() + left
     try:

@@ -17,9 +17,11 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
-from io import BufferedReader, BufferedWriter
+from io import SEEK_END, BufferedReader, BufferedWriter, BytesIO
+from shutil import copyfileobj
+from tempfile import TemporaryFile
 from time import monotonic
-from typing import cast
+from typing import IO, cast
 
 from ._remote import NotSent, Outcome, Task, TooLate, WorkerDied, run
 
@@ -28,6 +30,9 @@ _LOOK = 1.0
 """Seconds between two looks at what nobody tells."""
 _PATIENCE = 5.0
 """Seconds that a worker with nothing to do has for ending."""
+_IN_MEMORY = 256 << 10
+"""Bytes of a body up to which a worker holds it in memory."""
+_PIECE = 64 << 10
 
 
 class Workers:
@@ -156,9 +161,13 @@ class Worker:
         :raises NotSent: when the worker is dead already.
         :raises WorkerDied: when it dies now.
         """
+        worker_app, environ, body, limit = task
+        size = body.seek(0, SEEK_END)
+        body.seek(0)
         self._idle = False
         try:
-            pickle.dump((*task, None if until is None else until - monotonic()), self._tasks)
+            pickle.dump((worker_app, environ, size, limit, None if until is None else until - monotonic()), self._tasks)
+            copyfileobj(body, self._tasks, _PIECE)
             self._tasks.flush()
         except OSError as error:
             # What has not come whole cannot be run.
@@ -249,9 +258,27 @@ def serve() -> None:
         os.close(null)
         os.dup2(2, 1)
         while True:
-            task = pickle.load(tasks)  # noqa: S301  # Both ends are ours.
-            pickle.dump(run(*task), outcomes)
+            worker_app, environ, size, limit, left = pickle.load(tasks)  # noqa: S301  # Both ends are ours.
+            with _received(tasks, size) as body:
+                outcome = run(worker_app, environ, body, limit, left)
+            pickle.dump(outcome, outcomes)
             outcomes.flush()
+
+
+def _received(tasks: IO[bytes], size: int) -> IO[bytes]:
+    """The body of a task, which comes behind it: whole before anything runs, and in a temporary file where it is large.
+
+    :raises EOFError: when it has not come whole.
+    """
+    body = BytesIO() if size <= _IN_MEMORY else TemporaryFile()  # noqa: SIM115 - it is closed by the one who asks for it
+    while size:
+        piece = tasks.read(min(size, _PIECE))
+        if not piece:
+            raise EOFError
+        body.write(piece)
+        size -= len(piece)
+    body.seek(0)
+    return body
 
 
 def _follow(parent: int) -> None:

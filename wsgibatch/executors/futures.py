@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Executor, Future
+from io import BytesIO
 from time import monotonic
 from typing import Any, TypeAlias
 from uuid import uuid4
@@ -128,13 +129,14 @@ class Pool:
         return self._get().submit(call, *arguments)
 
     def run(self, task: Task, until: float | None) -> Outcome:
-        """Have :func:`_remote.run` called elsewhere, and wait for what comes of it.
+        """Have *task* run elsewhere, and wait for what comes of it.
 
         :raises InvalidAnswer: when nobody takes the task, when it is late, or when who has taken it does not answer.
         """
+        worker_app, environ, body, limit = task
         try:
-            # The nonce is for engines that call a function once for equal arguments.
-            future = self.submit(run, *task, None if until is None else until - monotonic(), uuid4().hex)
+            left = None if until is None else until - monotonic()
+            future = self.submit(_run_whole, worker_app, environ, body.read(), limit, left, uuid4().hex)
         except Exception as error:
             raise NotSent(f"the executor takes no call: {error!r}") from error
         try:
@@ -160,6 +162,14 @@ class Pool:
         if not self._user.here():
             raise RuntimeError("the executor was used before this process was forked: name what makes one instead")
         return executor
+
+
+def _run_whole(worker_app: str, environ: dict[str, Any], body: bytes, limit: int, left: float | None, nonce: str) -> Outcome:
+    """A task whose body has crossed with its other values.
+
+    :param nonce: for engines that keep what a function has returned to the same arguments.
+    """
+    return run(worker_app, environ, BytesIO(body), limit, left)
 
 
 def _made(make: Callable[[], Executor]) -> Executor:
