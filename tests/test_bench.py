@@ -3,9 +3,12 @@
 import json
 import re
 import signal
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from http.client import HTTPConnection
 
 import pytest
 
@@ -13,7 +16,7 @@ from tests.clients.conftest import Server
 from tests.clients.saying import item, items, saying, told
 from tests.servers.run import gunicorn
 from tests.test_cli import COMMAND
-from wsgibatch._bench import CONNECTIONS, ROUNDS
+from wsgibatch._bench import CONNECTIONS, ROUNDS, Answered, _cut
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +70,22 @@ def test_a_batch_that_writes_is_measured_only_if_asked(auto: Server) -> None:
     assert status == 2
     assert f"POST /echo would be done {3 * (ROUNDS + 1)} times" in err
     assert auto.seen() == before
+
+
+def test_a_connection_that_is_opened_while_others_are_cut_is_cut_as_well() -> None:
+    reading: Future[Answered] = Future()
+    reading.set_running_or_notify_cancel()
+    connection = HTTPConnection("shop.example")
+    ours, theirs = socket.socketpair()
+    theirs.settimeout(30)
+
+    with ours, theirs, ThreadPoolExecutor(1) as pool:
+        cutting = pool.submit(_cut, [connection], [reading])
+        connection.sock = ours
+
+        assert theirs.recv(1) == b""
+        reading.set_result(list)
+        cutting.result(30)
 
 
 def test_ctrl_c_ends_it_while_connections_wait_for_answers() -> None:

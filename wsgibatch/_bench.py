@@ -1,7 +1,7 @@
 """What ``wsgibatch bench`` does: the same requests as one batch, one by one, and on several connections."""
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, suppress
 from http.client import HTTPConnection
 from queue import Empty, SimpleQueue
@@ -25,6 +25,8 @@ from .model import SAFE, Headers
 CONNECTIONS = 8
 """As browsers and pools of clients have, give or take two."""
 ROUNDS = 7
+_LOOK = 0.05
+"""Seconds between two looks at what nobody tells."""
 _TOLD = 5
 """Lines on what is wrong: the rest is like them."""
 
@@ -79,8 +81,6 @@ def measured(url: str, batch: Written, headers: Headers) -> Measured:
     with ExitStack() as stack:
         first, *others = [stack.enter_context(opened(url)) for _ in range(1 + CONNECTIONS)]
         pool = stack.enter_context(ThreadPoolExecutor(CONNECTIONS))
-        # A thread that waits for an answer would have Ctrl-C wait for it as well.
-        stack.callback(_cut, others)
         ways: dict[str, Callable[[], Answered]] = {
             BATCH: lambda: _together(first, url, batch),
             ALONE: lambda: _on(first, url, _all(batch), batch, headers),
@@ -99,14 +99,6 @@ def measured(url: str, batch: Written, headers: Headers) -> Measured:
                     times[name].append(ended - began)
         seconds = {name: median(found) for name, found in times.items()}
         return Measured(seconds, statuses, list(_wrong(batch, statuses[BATCH], statuses[ALONE])))
-
-
-def _cut(connections: list[HTTPConnection]) -> None:
-    """Have whoever reads from *connections* find them at their end."""
-    for connection in connections:
-        if connection.sock is not None:
-            with suppress(OSError):
-                connection.sock.shutdown(SHUT_RDWR)
 
 
 def _together(connection: HTTPConnection, url: str, batch: Written) -> Answered:
@@ -151,9 +143,24 @@ def _on(connection: HTTPConnection, url: str, places: "SimpleQueue[int]", batch:
 
 def _side_by_side(pool: ThreadPoolExecutor, connections: list[HTTPConnection], url: str, batch: Written, headers: Headers) -> Answered:
     places = _all(batch)
-    waiting = [pool.submit(_on, connection, url, places, batch, headers) for connection in connections]
-    done = [one.result() for one in waiting]
+    waiting: list[Future[Answered]] = []
+    try:
+        waiting.extend(pool.submit(_on, connection, url, places, batch, headers) for connection in connections)
+        done = [one.result() for one in waiting]
+    except BaseException:
+        # A thread that waits for an answer would have Ctrl-C wait for it as well.
+        _cut(connections, waiting)
+        raise
     return lambda: [found for one in done for found in one()]
+
+
+def _cut(connections: list[HTTPConnection], waiting: list[Future[Answered]]) -> None:
+    """Have whoever reads from *connections* find them at their end, until nobody does: one may be opened just now."""
+    while wait(waiting, _LOOK).not_done:
+        for connection in connections:
+            if connection.sock is not None:
+                with suppress(OSError):
+                    connection.sock.shutdown(SHUT_RDWR)
 
 
 def _wrong(batch: Written, together: list[int], alone: list[int]) -> Iterator[str]:
