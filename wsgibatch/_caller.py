@@ -25,6 +25,9 @@ WSGIApp = Callable[..., Iterable[bytes]]
 _UNSTARTED = Fault(504, "not-started", "Not run: the time of the batch was up, or requests that were started before it did not end.")
 _ENDING = Fault(503, "interrupted", "The server was interrupted before this request was started.")
 
+# What each item says itself. It is cheaper to replace what is there than to add to it.
+_REPLACED = {"REQUEST_METHOD": "", "PATH_INFO": "", "QUERY_STRING": "", "wsgi.input": None, MARK: 0}
+
 # Clients announce a body of no bytes with these methods only (RFC 9110, section 8.6).
 _ANNOUNCED = frozenset({"POST", "PUT", "PATCH"})
 
@@ -41,10 +44,8 @@ class Caller:
         :param received: when the batch came, on the clock of :func:`time.perf_counter`.
         """
         self._app, self._dialect, self._limits, self._received = app, dialect, limits, received
-        # It is cheaper to replace what is there than to add to it.
-        replaced = {"REQUEST_METHOD": "", "PATH_INFO": "", "QUERY_STRING": "", "wsgi.input": None, MARK: 0}
-        self._template = template(environ, settings, concurrent) | replaced
-        self._uri_keys = tuple(key for key in URI_KEYS if key in environ)
+        self._template = template(environ, settings, concurrent) | _REPLACED
+        self._uri_keys = [key for key in URI_KEYS if key in environ]
         self._before, self._after = settings.before_item, settings.after_item
         self._limit = settings.max_response
         self._timed = limits.end(0.0) is not None

@@ -106,7 +106,7 @@ class Endpoint:
 
     def max_batch(self, head: Head) -> int:
         """Bytes that it may have without them."""
-        return self.recogniser.max_body(head) if self.settings.max_body is None else self.settings.max_body
+        return self.recogniser.max_body(head.media_type) if self.settings.max_body is None else self.settings.max_body
 
 
 def _check_executor(settings: Settings, executor: Executor) -> None:

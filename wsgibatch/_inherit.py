@@ -141,17 +141,19 @@ _LONGEST = 64
 
 def template(environ: dict[str, Any], settings: Settings, concurrent: bool) -> dict[str, Any]:
     """What every item of the batch in *environ* has in its own environ; copied for each, then completed."""
-    made = {key: environ[key] for key in (*_KEPT, *settings.keep_environ) if key in environ}
-    for key, value in environ.items():
-        inherited = _inherited.get(key)
-        if _learnt(key) if inherited is None else inherited:
-            made[key] = value
+    made = {key: value for key, value in environ.items() if _inherited[key]}
+    for key in settings.keep_environ:
+        if key in environ:
+            made[key] = environ[key]
     accept = made.get("HTTP_ACCEPT", "").lower()
     if accept.startswith("multipart/") or "x-ndjson" in accept:
         # It asks for the form of the batch's own answer.
         del made["HTTP_ACCEPT"]
-    for key in _named_by_connection(environ["HTTP_CONNECTION"], settings) if "HTTP_CONNECTION" in environ else ():
-        made.pop(key, None)
+    connection = environ.get("HTTP_CONNECTION", "")
+    # What nearly all clients and proxies say calls nothing its own.
+    if connection.lower() not in _USUAL:
+        for key in _named_by_connection(connection, settings):
+            made.pop(key, None)
     if concurrent:
         made["wsgi.multithread"] = True
     made["wsgi.run_once"] = False
@@ -161,21 +163,26 @@ def template(environ: dict[str, Any], settings: Settings, concurrent: bool) -> d
     return made
 
 
-_inherited: dict[str, bool] = {}
-"""A bounded memory: is a key of the outer environ a header that items inherit?"""
+_USUAL = frozenset({"", "close", "keep-alive"})
 
 
-def _learnt(key: str) -> bool:
-    header = key.startswith("HTTP_") and key not in _NOT_INHERITED and not key.startswith(_NOT_INHERITED_PREFIXES)
-    inherited = header or key.startswith("SSL_")
-    if len(_inherited) < _MEMORY and len(key) <= _LONGEST:
-        _inherited[key] = inherited
-    return inherited
+class _Inherited(dict[str, bool]):
+    """A bounded memory: does an item have this key of the outer environ?"""
+
+    def __missing__(self, key: str) -> bool:
+        header = key.startswith("HTTP_") and key not in _NOT_INHERITED and not key.startswith(_NOT_INHERITED_PREFIXES)
+        inherited = header or key.startswith("SSL_")
+        if len(self) < _MEMORY and len(key) <= _LONGEST:
+            self[key] = inherited
+        return inherited
+
+
+_inherited = _Inherited.fromkeys(_KEPT, True)
 
 
 def is_inherited(name: str) -> bool:
     """Does an item that brings no header called *name* have the batch's?"""
-    return _learnt("HTTP_" + name.upper().replace("-", "_"))
+    return _inherited["HTTP_" + name.upper().replace("-", "_")]
 
 
 def is_dropped(name: str) -> bool:
@@ -191,8 +198,7 @@ def _named_by_connection(value: str, settings: Settings) -> set[str]:
     """
     names = {name.strip().lower().replace("_", "-") for name in value.split(",")}
     free = [name for name in names if name not in _DROPPED and name not in _PRINCIPAL and not name.startswith(_DROPPED_PREFIXES)]
-    # Nearly always there is none: servers and proxies have it say "keep-alive".
-    denied = {name.lower() for name in settings.deny_headers} if free else ()
+    denied = {name.lower() for name in settings.deny_headers}
     return {"HTTP_" + name.upper().replace("-", "_") for name in free if name not in denied}
 
 

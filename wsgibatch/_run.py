@@ -40,6 +40,8 @@ class Run:
         units, alone, answers, silent = self._units, self._alone, self._answers, self._silent
         start = max(self._started, self._drained) if self._fresh is None else self._started
         end = min(len(units), self._drained + window)
+        if start >= end:
+            return ready
         if not alone:
             ready = [units[place] for place in range(start, end) if answers[place] is None]
             if silent:

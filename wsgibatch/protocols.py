@@ -67,8 +67,8 @@ class Recogniser(Protocol):
     loose_types: frozenset[str]
     """What clients send besides, taken only where a dialect is configured by name; the empty word stands for no content type at all."""
 
-    def max_body(self, head: Head) -> int:
-        """Bytes of a batch without files, where the settings do not say."""
+    def max_body(self, media_type: str) -> int:
+        """Bytes of a batch that is sent as this, without files, where the settings do not say."""
 
     def choose(self, head: Head, body: bytes, settings: Settings) -> "Dialect":
         """The dialect of a batch, or one that is made for this batch where its clients differ in what they read.

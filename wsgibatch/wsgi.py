@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Container, Iterable
+from http.client import responses
 from time import perf_counter
 from typing import Any
 from urllib.parse import quote
@@ -73,18 +74,17 @@ class BatchMiddleware:
         pieces = drive.through(exchange(head, self._endpoint))
         chunks = next(pieces)
         if drive.streamed:
-            return _sent(drive, [], Stream(pieces), environ, start_response)
+            return _sent(drive, [], Stream(pieces), start_response)
         for more in pieces:
             chunks += more
         size = sum(map(len, chunks))
         body = [b"".join(chunks)] if size <= _JOINED else chunks
-        return _sent(drive, [("Content-Length", str(size))], body, environ, start_response)
+        return _sent(drive, [("Content-Length", str(size))], body, start_response)
 
 
-def _sent(drive: Drive, framing: Headers, body: Iterable[bytes], environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    response = webob.Response(status=drive.status, headerlist=[*drive.headers, *framing], app_iter=body)
-    answer: Iterable[bytes] = response(environ, start_response)
-    return answer
+def _sent(drive: Drive, framing: Headers, body: Iterable[bytes], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    start_response(f"{drive.status} {responses.get(drive.status, 'Unknown')}", [*drive.headers, *framing])
+    return body
 
 
 class _Anywhere:

@@ -25,32 +25,6 @@ Configured = Callable[..., wsgibatch.Settings]
 Served = Callable[..., AbstractContextManager[str]]
 
 
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The environment variables of the project, its database made and two users in it. Django is set up once per process."""
-    variables = {
-        "DJANGO_SETTINGS_MODULE": f"{PROJECT}.settings",
-        "NOTES_DATABASE": str(tmp_path_factory.mktemp("django") / "notes.sqlite3"),
-    }
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in variables.items():
-            patch.setenv(name, value)
-        import django
-        from django.core.management import call_command
-        from django.db import connections
-
-        django.setup()
-        from django.contrib.auth.models import User
-        from rest_framework.authtoken.models import Token
-
-        call_command("migrate", run_syncdb=True, verbosity=0)
-        for name in ("alice", "bob"):
-            Token.objects.create(user=User.objects.create(username=name), key=f"token-of-{name}")
-        connections.close_all()
-        yield variables
-        connections.close_all()
-
-
 @pytest.fixture
 def project(environment: dict[str, str]) -> Iterator[None]:
     """Django is ready, and there are no notes."""

@@ -29,25 +29,20 @@ READING = ("texts", "streamed")
 Response = dict[str, Any]
 
 
-# Django is set up once per process, and its databases are those that the settings had then: others are put in their place.
-
-
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Two databases of a kind with the tables of the project, and the environment variables that name them."""
+def database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, environment: dict[str, str]) -> Iterator[dict[str, str]]:
+    """Two databases of a kind with the tables of the project, put in the place of its own, and the environment variables that name them."""
     if request.param == "sqlite":
         places = {variable: str(tmp_path_factory.mktemp("groups") / "notes.sqlite3") for variable in ALIASES.values()}
     else:
         server = request.getfixturevalue("postgres")
         places = {variable: server.database().url for variable in ALIASES.values()}
-    variables = {"DJANGO_SETTINGS_MODULE": f"{PROJECT}.settings", **places}
+    variables = {**environment, **places}
     with pytest.MonkeyPatch.context() as patch:
         for name, value in variables.items():
             patch.setenv(name, value)
-        import django
         from django.db import connections
 
-        django.setup()
         from .django_project import models, settings
 
         made = {alias: settings.database(variable) for alias, variable in ALIASES.items()}

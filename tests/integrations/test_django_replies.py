@@ -25,25 +25,6 @@ ROOT = Path(__file__).parents[2]
 PROJECT = "tests.integrations.django_project"
 
 
-@pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """The environment variables of the project, its database made."""
-    variables = {"DJANGO_SETTINGS_MODULE": f"{PROJECT}.settings", "NOTES_DATABASE": str(tmp_path_factory.mktemp("replies") / "notes.sqlite3")}
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in variables.items():
-            patch.setenv(name, value)
-        import django
-        from django.core.management import call_command
-        from django.db import connections
-
-        django.setup()
-        connections.close_all()
-        call_command("migrate", run_syncdb=True, verbosity=0)
-        connections.close_all()
-        yield variables
-        connections.close_all()
-
-
 @pytest.fixture
 def told(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Iterator[set[str]]:
     """What the models have told. There is one of each, and the one store there is is empty."""

@@ -22,7 +22,7 @@ from .._vet import answer_in_place
 from ..dialects._lines import TYPE
 from ..dialects.multipart import MultipartDialect
 from ..errors import BatchFailed, ClientError, ConfigError
-from ..model import Edge, Fault, Head, Headers, SubRequest, SubResponse
+from ..model import Edge, Fault, Headers, SubRequest, SubResponse
 from ..protocols import Dialect, LinesDialect
 from ._calls import MORE, Alone, Broken, Call, Effect, Flow, Pause, Post, Settled
 from ._reading import Reading
@@ -30,9 +30,6 @@ from ._refusals import failed_batch, limit_of, retry_after
 
 LONGEST_PAUSE = 60.0
 """Seconds: where a server asks for more before a request is sent again, its failure is the answer."""
-
-
-_HEAD = Head(path="/batch", mount="", host="", scheme="http", media_type="", parameters={})
 
 
 def dialect_of(setting: str | Dialect) -> Dialect:
@@ -67,7 +64,7 @@ class Sender:
         """Calls in a batch, as far as that is known."""
         self._retries = retries
         # A server that is sent more than it takes may close the connection before its 413 can be read.
-        self._most_bytes = dialect.max_body(_HEAD)
+        self._most_bytes = dialect.max_body("")
         # The servers of Flask-Batch hand nothing of a batch's head down to its parts, so there a part says all for itself.
         self._repeats = isinstance(dialect, MultipartDialect)
         self._says_dependencies = self._can_write([SubRequest(0, "GET", "/", []), SubRequest(1, "GET", "/", [], after=(Edge(0),))])

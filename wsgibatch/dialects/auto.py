@@ -20,9 +20,10 @@ class AutoDialect(JSONRecogniser):
         self._known: dict[str, Dialect] = {word: _lookup.member(dialects, word)() for word in words}
         self.media_types = frozenset().union(*(dialect.media_types for dialect in self._known.values()))
         self._by_type = {name: {w: d for w, d in self._known.items() if name in d.media_types} for name in self.media_types}
+        self._max_body = {name: max(d.max_body(name) for d in speakers.values()) for name, speakers in self._by_type.items()}
 
-    def max_body(self, head: Head) -> int:
-        return max([dialect.max_body(head) for dialect in self._speakers(head).values()])
+    def max_body(self, media_type: str) -> int:
+        return self._max_body[media_type]
 
     def choose(self, head: Head, body: bytes, settings: Settings) -> Dialect:
         speakers = self._speakers(head)

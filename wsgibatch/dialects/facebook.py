@@ -103,7 +103,7 @@ class FacebookDialect(JSONDialect):
         return body.name == "batch" and isinstance(body.first, dict) and "relative_url" in body.first
 
     def decode(self, head: Head, body: bytes, settings: Settings) -> Batch:
-        form = Form(head, body, self.max_body(head) if settings.max_body is None else settings.max_body)
+        form = Form(head, body, self.max_body(head.media_type) if settings.max_body is None else settings.max_body)
         requests = self.counted(requests_of(form), settings, PLACE)
         reader = Items(requests, form, head, settings)
         items = [reader.item(index, request) for index, request in enumerate(requests)]

@@ -101,7 +101,7 @@ class KintoDialect(FilesDialect):
         if read.defaults is UNSET:
             items = [_item(index, request) for index, request in enumerate(requests)]
         else:
-            items = _in_full(requests, _Defaults(read.defaults), self.max_body(head) if settings.max_body is None else settings.max_body)
+            items = _in_full(requests, _Defaults(read.defaults), self.max_body(head.media_type) if settings.max_body is None else settings.max_body)
         if settings.atomic is not None:
             for item in items:
                 item.group = "batch"

@@ -56,7 +56,7 @@ class MultipartDialect:
         self._profile = profile
         """Whose clients send the batch; None as long as nothing tells."""
 
-    def max_body(self, head: Head) -> int:
+    def max_body(self, media_type: str) -> int:
         # As Google's storage has it.
         return 10 << 20
 
