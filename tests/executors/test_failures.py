@@ -1,6 +1,5 @@
 """Whatever an app raises, wherever it raises it, under every executor: its item fails, and nothing else does."""
 
-import asyncio
 import json
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -13,46 +12,10 @@ from tests.executors.gate import PATIENCE
 from tests.executors.members import HERE
 from tests.executors.test_contract import NO_LIMITS, all_done, every_executor_here, executor_of, units_of
 from tests.gateway import Item, get, post
+from tests.raising import ERRORS, OfItsOwn, endless
 from wsgibatch import BatchMiddleware
 from wsgibatch._limits import Limits
 from wsgibatch.model import Answers, Unit
-
-
-class Unpicklable(Exception):
-    """What no process could hand to another."""
-
-    def __init__(self) -> None:
-        super().__init__(threading.Lock())
-
-
-class Unspeakable(Exception):
-    """What fails again when it is looked at."""
-
-    def __str__(self) -> str:
-        raise ValueError
-
-
-class OfItsOwn(BaseException):
-    """No Exception."""
-
-
-def endless() -> None:
-    endless()
-
-
-ERRORS: dict[str, Callable[[], BaseException]] = {
-    "/system-exit": lambda: SystemExit(3),
-    "/keyboard-interrupt": KeyboardInterrupt,
-    "/generator-exit": GeneratorExit,
-    "/recursion-error": RecursionError,
-    "/memory-error": MemoryError,
-    "/stop-iteration": StopIteration,
-    "/stop-async-iteration": StopAsyncIteration,
-    "/cancelled": asyncio.CancelledError,
-    "/unpicklable": Unpicklable,
-    "/unspeakable": Unspeakable,
-    "/of-its-own": OfItsOwn,
-}
 
 
 class Body:
@@ -76,7 +39,7 @@ class Body:
 
 
 def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    error = ERRORS.get(environ["PATH_INFO"])
+    error = ERRORS.get(environ["PATH_INFO"].removeprefix("/"))
     place = environ["QUERY_STRING"]
     if error is not None and place == "call":
         raise error()
@@ -87,10 +50,10 @@ def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable
     return [b"fine"] if error is None else Body(place, error)
 
 
-def expected(path: str, place: str) -> int:
-    if place == "iteration" and path == "/stop-iteration":
+def expected(name: str, place: str) -> int:
+    if place == "iteration" and name == "stop-iteration":
         return 200  # This is how an iterator ends.
-    if place == "close" and isinstance(ERRORS[path](), Exception):
+    if place == "close" and isinstance(ERRORS[name](), Exception):
         return 200  # By then the answer is whole.
     return 500
 
@@ -157,19 +120,19 @@ def baseline() -> Iterator[Baseline]:
 @pytest.mark.parametrize("place", ["call", "write", "iteration", "close"])
 def test_whatever_an_app_raises_fails_its_item_alone_and_leaves_nothing_behind(word: str, way: str, place: str, baseline: Baseline) -> None:
     middleware = middleware_of(word, way)
-    paths = [path for error in ERRORS for path in (error, "/fine")]
+    names = [name for error in ERRORS for name in (error, "fine")]
 
-    answered = statuses(middleware, way, [get(f"{path}?{place}") for path in paths])
+    answered = statuses(middleware, way, [get(f"/{name}?{place}") for name in names])
 
     middleware.close()
-    assert answered == [200 if path == "/fine" else expected(path, place) for path in paths]
+    assert answered == [200 if name == "fine" else expected(name, place) for name in names]
 
 
 @every_executor_here
 @every_way
 def test_a_write_that_fails_does_not_keep_what_stands_behind_it_from_running(word: str, way: str, baseline: Baseline) -> None:
     middleware = middleware_of(word, way)
-    items = [item for path in ERRORS for item in ({"method": "POST", "url": f"{path}?call"}, get("/fine"))]
+    items = [item for name in ERRORS for item in ({"method": "POST", "url": f"/{name}?call"}, get("/fine"))]
 
     answered = statuses(middleware, way, items)
 

@@ -231,7 +231,7 @@ def _expected(endpoint: Endpoint, request: SubRequest) -> Iterator[int]:
         yield 502
     elif kind == "raise":
         where, what = rest
-        ends = where == "iteration" and what == "stop"
+        ends = where == "iteration" and what == "stop-iteration"
         closed = where == "close" and isinstance(faulty.ERRORS[what](), Exception) if what != "recursion" else where == "close"
         yield 200 if ends or closed else 500
         if keyed and closed:

@@ -3,7 +3,6 @@
 A path is ``/<kind>/<token>``, and for what raises ``/raise/<token>/<where>/<what>``.
 """
 
-import asyncio
 import logging
 import os
 import signal
@@ -13,46 +12,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from tests import raising
+
 LATE = 0.6
 """Seconds that an item takes which is late."""
 LARGE = 20_000
 
 
-class Unpicklable(Exception):
-    """What no process could hand to another."""
-
-    def __init__(self) -> None:
-        super().__init__(threading.Lock())
-
-
-class Unspeakable(Exception):
-    """What fails again when it is looked at."""
-
-    def __str__(self) -> str:
-        raise ValueError
-
-
-class OfItsOwn(BaseException):
-    """No Exception."""
-
-
-def endless() -> BaseException:
-    return endless()
-
-
-ERRORS: dict[str, Callable[[], BaseException]] = {
-    "value": ValueError,
-    "exit": lambda: SystemExit(3),
-    "interrupt": KeyboardInterrupt,
-    "generator": GeneratorExit,
-    "recursion": endless,
-    "memory": MemoryError,
-    "stop": StopIteration,
-    "cancelled": asyncio.CancelledError,
-    "unpicklable": Unpicklable,
-    "unspeakable": Unspeakable,
-    "own": OfItsOwn,
-}
+ERRORS = raising.ERRORS | {"value-error": ValueError, "recursion": raising.endless}
 WHERE = ("call", "write", "iteration", "close")
 
 
