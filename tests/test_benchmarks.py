@@ -18,6 +18,7 @@ from benchmarks.contestants import django_batch_requests as django_peer
 from benchmarks.contestants import kinto as kinto_peer
 from benchmarks.measure import alone
 from benchmarks.posting import poster
+from benchmarks.questions import names
 from benchmarks.served import gunicorn
 from benchmarks.wire import ways
 from tests import peers
@@ -281,6 +282,14 @@ def test_the_tables_are_those_of_the_published_answers() -> None:
 
     for file, render in ((tables.PAGE, tables.all_tables), (tables.README, tables.few)):
         assert tables.replaced(file.read_text(), render, told) == file.read_text()
+
+
+def test_every_question_and_every_bar_is_published() -> None:
+    told = record.read(tables.PUBLISHED)
+    with_a_bar = {name for name, answer in told.questions.items() if any(row.bar is not None for row in answer.rows)}
+
+    assert [*told.questions] == names()
+    assert {f"p{number}" for number in range(1, 18)} <= with_a_bar
 
 
 def test_what_the_readme_tells_is_among_what_was_published() -> None:
