@@ -141,7 +141,11 @@ _LONGEST = 64
 
 def template(environ: dict[str, Any], settings: Settings, concurrent: bool) -> dict[str, Any]:
     """What every item of the batch in *environ* has in its own environ; copied for each, then completed."""
-    made = {key: value for key, value in environ.items() if _inherited[key]}
+    try:
+        # Twice as fast as asking for each key whether it is known.
+        made = {key: value for key, value in environ.items() if _inherited[key]}
+    except KeyError:
+        made = {key: value for key, value in environ.items() if _learnt(key)}
     for key in settings.keep_environ:
         if key in environ:
             made[key] = environ[key]
@@ -166,23 +170,23 @@ def template(environ: dict[str, Any], settings: Settings, concurrent: bool) -> d
 _USUAL = frozenset({"", "close", "keep-alive"})
 
 
-class _Inherited(dict[str, bool]):
-    """A bounded memory: does an item have this key of the outer environ?"""
+_inherited = dict.fromkeys(_KEPT, True)
+"""A bounded memory: does an item have this key of the outer environ?"""
 
-    def __missing__(self, key: str) -> bool:
+
+def _learnt(key: str) -> bool:
+    inherited = _inherited.get(key)
+    if inherited is None:
         header = key.startswith("HTTP_") and key not in _NOT_INHERITED and not key.startswith(_NOT_INHERITED_PREFIXES)
         inherited = header or key.startswith("SSL_")
-        if len(self) < _MEMORY and len(key) <= _LONGEST:
-            self[key] = inherited
-        return inherited
-
-
-_inherited = _Inherited.fromkeys(_KEPT, True)
+        if len(_inherited) < _MEMORY and len(key) <= _LONGEST:
+            _inherited[key] = inherited
+    return inherited
 
 
 def is_inherited(name: str) -> bool:
     """Does an item that brings no header called *name* have the batch's?"""
-    return _inherited["HTTP_" + name.upper().replace("-", "_")]
+    return _learnt("HTTP_" + name.upper().replace("-", "_"))
 
 
 def is_dropped(name: str) -> bool:

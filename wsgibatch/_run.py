@@ -20,9 +20,9 @@ class Run:
     def __init__(self, plan: Plan, ordered: bool = True) -> None:
         self._units, self._alone, self._echoes = plan.units, plan.alone, plan.echoes
         # A refused item is answered before anything starts.
-        self._answers: list[Answers | None] = [None if unit[0].refusal is None else (unit[0].refusal,) for unit in plan.units]
+        self._done: list[Done | None] = [None if unit[0].refusal is None else (unit, (unit[0].refusal,)) for unit in plan.units]
         self._silent = {echo for echoes in plan.echoes.values() for echo in echoes}
-        self._fresh = None if ordered else [place for place, answered in enumerate(self._answers) if answered is not None]
+        self._fresh = None if ordered else [place for place, done in enumerate(self._done) if done is not None]
         """Where the order is not kept, the places of what is done and has not been handed out."""
         self._started = 0
         self._running = 0
@@ -37,20 +37,20 @@ class Run:
     def ready(self, window: int) -> list[Unit]:
         """The units to start now, at most *window* of them ahead of what is drained."""
         ready: list[Unit] = []
-        units, alone, answers, silent = self._units, self._alone, self._answers, self._silent
+        units, alone, done, silent = self._units, self._alone, self._done, self._silent
         start = max(self._started, self._drained) if self._fresh is None else self._started
         end = min(len(units), self._drained + window)
         if start >= end:
             return ready
         if not alone:
-            ready = [units[place] for place in range(start, end) if answers[place] is None]
+            ready = [units[place] for place in range(start, end) if done[place] is None]
             if silent:
                 ready = [unit for unit in ready if unit[0].index not in silent]
             self._started = max(start, end)
             self._running += len(ready)
             return ready
         for place in range(start, end):
-            if answers[place] is None and not (silent and place in silent):
+            if done[place] is None and not (silent and place in silent):
                 if self._barrier or (alone[place] and self._running):
                     break
                 ready.append(units[place])
@@ -61,12 +61,12 @@ class Run:
 
     def take(self, done: Sequence[Done]) -> None:
         """These units are done."""
-        answers = self._answers
-        for unit, answered in done:
-            answers[unit[0].index] = answered
+        kept = self._done
+        for one in done:
+            kept[one[0][0].index] = one
         if self._echoes or self._fresh is not None:
-            for unit, answered in done:
-                self._tell(unit[0].index, answered)
+            for unit, answers in done:
+                self._tell(unit[0].index, answers)
         self._running -= len(done)
         if not self._running:
             self._barrier = False
@@ -75,33 +75,39 @@ class Run:
         """The units that can be written now, each handed out once."""
         if self._fresh is not None:
             return self._drain_fresh(self._fresh)
-        answers, start = self._answers, self._drained
-        end = start
-        while end < len(answers) and answers[end] is not None:
-            end += 1
+        done, start = self._done, self._drained
+        end = _first_missing(done, start)
         if end == start:
             return []
-        drained: list[Any] = list(zip(self._units[start:end], answers[start:end], strict=True))
+        drained: list[Any] = done[start:end]
         # What is written need not be kept.
-        answers[start:end] = [None] * (end - start)
+        done[start:end] = [None] * (end - start)
         self._drained = end
         return drained
 
     def _drain_fresh(self, places: list[int]) -> list[Done]:
-        drained = [(self._units[place], self._answers[place] or ()) for place in places]
+        drained: list[Any] = [self._done[place] for place in places]
         for place in places:
-            self._answers[place] = ()
+            self._done[place] = (self._units[place], ())
         self._drained += len(places)
         self._fresh = []
         return drained
 
-    def _tell(self, place: int, answered: Answers) -> None:
+    def _tell(self, place: int, answers: Answers) -> None:
         """What has come at *place* is the answer to all its equals as well."""
         echoes = self._echoes.get(place, ())
         for echo in echoes:
-            self._answers[echo] = answered
+            self._done[echo] = (self._units[echo], answers)
         if self._fresh is not None:
             self._fresh += [place, *echoes]
+
+
+def _first_missing(done: list[Done | None], start: int) -> int:
+    """The first place from *start* on that is not done yet; behind the last one, where all are."""
+    try:
+        return done.index(None, start)
+    except ValueError:
+        return len(done)
 
 
 BURST_SECONDS, BURST_BYTES = 0.001, 64 << 10
@@ -131,12 +137,12 @@ class LinkedRun(Run):
                 self._settle(place)
             else:
                 # A refused member of a group does not speak for the others.
-                self._answers[place] = None
+                self._done[place] = None
         if self._stops:
             first = next((turn for turn, place in enumerate(self._sequence) if _refused(self._units[place])), len(self._units))
             self._leave_out(first + 1)
         if self._fresh is not None:
-            self._fresh = [place for place, answered in enumerate(self._answers) if answered is not None]
+            self._fresh = [place for place, done in enumerate(self._done) if done is not None]
 
     def ready(self, window: int) -> list[Unit]:
         """As :meth:`Run.ready`. What still has to wait is passed by, and started once all that it waits for is done."""
@@ -159,19 +165,20 @@ class LinkedRun(Run):
         return ready
 
     def take(self, done: Sequence[Done]) -> None:
-        places, answers, dependants = self._places, self._answers, self._dependants
-        for unit, answered in done:
+        places, kept, dependants = self._places, self._done, self._dependants
+        for one in done:
+            unit, answers = one
             place = places[unit[0].index]
-            answers[place] = answered
-            for answer in answered:
+            kept[place] = one
+            for answer in answers:
                 self._spent += answer.duration
                 self._size += len(answer.body)
             self._running -= 1
             if self._echoes or self._fresh is not None:
-                self._tell(place, answered)
+                self._tell(place, answers)
             if dependants[place]:
                 self._settle(place)
-            if self._stops and any(answer.status >= 400 for answer in answered):
+            if self._stops and any(answer.status >= 400 for answer in answers):
                 self._leave_out(self._next)
         if not self._running:
             self._barrier = False
@@ -198,7 +205,7 @@ class LinkedRun(Run):
     def _leave_out(self, turn: int) -> None:
         """Neither run nor answer what comes from *turn* on in the sequence."""
         for place in self._sequence[turn:]:
-            self._answers[place] = ()
+            self._done[place] = (self._units[place], ())
         del self._sequence[turn:]
 
 

@@ -79,7 +79,8 @@ class Vetter:
         # The head of an item is part of the batch, so it cannot be larger.
         weigh = size > MAX_HEAD
         for item in batch.items:
-            if not mount and item.method in methods and len(item.target) <= MAX_PATH and (plain := admit(item.target)) is not None:
+            target = item.target
+            if not mount and item.method in methods and len(target) <= MAX_PATH and (plain := admit(target)) is not None:
                 item.path, item.query = plain.groups("")
                 fault = None
             else:

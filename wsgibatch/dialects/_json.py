@@ -139,10 +139,9 @@ def base64_of(body: bytes) -> str:
 
 def headers_of(answer: SubResponse) -> dict[str, Any]:
     """The headers of *answer* as a JSON object, to be changed freely."""
-    headers: dict[str, Any] = dict(answer.headers)
-    if answer.respelt or len(headers) != len(answer.headers):
-        return as_object(answer.headers)
-    return headers
+    pairs = answer.headers
+    headers: dict[str, Any] = dict(pairs)
+    return as_object(pairs) if answer.respelt or len(headers) != len(pairs) else headers
 
 
 def as_object(headers: Headers) -> dict[str, Any]:

@@ -146,12 +146,13 @@ class DjangoEncoder(Splicer):
 
     def answers(self, done: list[Done]) -> list[_Answer]:
         told: list[_Answer] = []
+        duration = self._duration
         for _, answers in done:
             for answer in answers:
                 headers = headers_of(answer)
-                if self._duration is not None:
+                if duration is not None:
                     # Whole microseconds; round() costs several times as much.
-                    headers[self._duration] = answer.duration // 1e-6 / 1e6
+                    headers[duration] = answer.duration // 1e-6 / 1e6
                 text = text_of(answer)
                 if text is None:
                     told.append(_EncodedAnswer(answer.status, answer.reason, headers, base64_of(answer.body)))
