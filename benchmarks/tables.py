@@ -97,8 +97,11 @@ def _notes(rows: list[Row]) -> str:
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    rule = " ".join("=" * max(width, 1) for width in widths)
+    """A table, without the columns in which no row has anything."""
+    kept = [place for place, column in enumerate(zip(*rows, strict=True)) if any(column)]
+    head, *rows = [tuple(row[place] for place in kept) for row in (head, *rows)]
+    widths = [max(1, *map(len, column)) for column in zip(head, *rows, strict=True)]
+    rule = " ".join("=" * width for width in widths)
     # A first cell that is empty would make a row a part of the one above.
     lines = [" ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in [(head[0] or "\\", *head[1:]), *rows]]
     return "\n".join([rule, lines[0], rule, *lines[1:], rule, ""])

@@ -32,6 +32,17 @@ def block(opening: str) -> str:
     return "\n".join(line[4:] for line in found[1].splitlines())
 
 
+@pytest.mark.parametrize(
+    "page", sorted(str(page.relative_to(ROOT)) for folder in (".", "docs", "benchmarks") for page in (ROOT / folder).glob("*.rst"))
+)
+def test_every_page_is_what_it_was_meant_to_be_in_restructuredtext(page: str) -> None:
+    rendered = subprocess.run(
+        [sys.executable, "-m", "docutils", "--report=warning", "--halt=warning", str(ROOT / page)], check=False, capture_output=True, timeout=60
+    )
+
+    assert (rendered.returncode, rendered.stderr.decode()) == (0, "")
+
+
 def test_the_tables_of_settings_and_policies_are_the_declarations() -> None:
     tables = runpy.run_path(str(ROOT / "docs" / "settings_table.py"))
 
