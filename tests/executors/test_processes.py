@@ -11,7 +11,9 @@ import threading
 import warnings
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -122,6 +124,22 @@ def test_the_death_of_a_worker_is_noticed_although_a_child_of_it_lives_on() -> N
     assert answer.codes == ["worker-died", "ran"]
 
 
+def test_a_worker_that_is_dead_is_sent_no_body_although_a_child_of_it_lives_on() -> None:
+    middleware = processes(1)
+    with Gate() as gate, ThreadPoolExecutor(1) as client:
+        coming = client.submit(post, middleware, [unsafe("/forks", X_Gate=gate.port)])
+        gate.visitor().go()
+        gate.visitor()
+        [before] = pids(coming.result(PATIENCE))
+        kill(before)
+
+        answer = client.submit(post, middleware, [{**unsafe("/b"), "body": "x" * 600_000}]).result(PATIENCE / 3)
+
+    middleware.close()
+    assert answer.statuses == [200]
+    assert before not in pids(answer)
+
+
 def test_a_worker_that_is_killed_while_it_has_nothing_to_do_is_replaced() -> None:
     middleware = processes(1)
     [before] = pids(post(middleware, [get("/a")]))
@@ -178,13 +196,16 @@ def test_workers_that_are_killed_under_load_take_nothing_with_them_but_the_item_
     assert max(ran[path] for path, (method, _) in answers.items() if method == "POST") == 1
 
 
-def test_a_worker_that_has_no_room_for_a_body_has_not_begun_with_its_item_and_is_replaced(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("room", "size"), [(4096, 600_000), (1 << 18, (1 << 18) + 1)])
+def test_a_worker_that_has_no_room_for_a_body_has_not_begun_with_its_item_and_is_replaced(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], room: int, size: int
+) -> None:
     middleware = processes(1)
     log = str(tmp_path / "log")
     [small] = pids(post(middleware, [get("/a")]))
-    resource.prlimit(small, resource.RLIMIT_FSIZE, (4096, 4096))
+    resource.prlimit(small, resource.RLIMIT_FSIZE, (room, room))
 
-    answer = post(middleware, [{**unsafe("/b", X_Log=log), "body": "x" * 600_000}])
+    answer = post(middleware, [{**unsafe("/b", X_Log=log), "body": "x" * size}])
 
     middleware.close()
     assert answer.codes == ["ran"]
@@ -282,6 +303,20 @@ def test_a_worker_that_is_held_up_by_a_late_item_is_replaced() -> None:
     assert pids(answer) != [visitor.pid]
 
 
+def test_the_time_that_a_body_takes_to_its_worker_counts() -> None:
+    worker = Worker()
+    os.kill(worker._process.pid, signal.SIGSTOP)
+    until = monotonic() + 0.5
+    threading.Timer(0.5, os.kill, (worker._process.pid, signal.SIGCONT)).start()
+
+    body, status, _ = worker.run(("tests.executors.elsewhere:patient", {"REQUEST_METHOD": "POST"}, BytesIO(b"x" * 600_000), 1000), until)
+
+    worker.end(PATIENCE)
+    assert status == "200 OK"
+    assert body is not None
+    assert float(body) <= 0
+
+
 def test_an_item_that_no_worker_has_taken_in_time_is_never_run(tmp_path: Path) -> None:
     log = str(tmp_path / "log")
     executor = ProcessesExecutor(Settings(worker_app=APP, workers=1))
@@ -361,7 +396,8 @@ LATE = """
 import sys
 from tests.executors.test_processes import get, post, processes
 
-assert post(processes(1, timeout=0.1), [get("/held", X_Gate=sys.argv[1])]).codes == ["timed-out"]
+# The worker has to have started by then, on any machine.
+assert post(processes(1, timeout=3), [get("/held", X_Gate=sys.argv[1])]).codes == ["timed-out"]
 input()
 """
 

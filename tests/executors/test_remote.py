@@ -1,5 +1,6 @@
 """What crosses to where items are answered, and what comes back."""
 
+import os
 from collections.abc import Callable, Iterable
 from io import BytesIO
 from time import monotonic
@@ -103,6 +104,21 @@ def test_what_is_sent_once_more_is_sent_with_its_whole_body() -> None:
     post(BatchMiddleware(mirror, executor=executor), [{"method": "GET", "url": "/a", "body": {"a": 1}}])
 
     assert sent == [b'{"a": 1}', b'{"a": 1}']
+
+
+def test_a_stream_of_a_hook_that_can_be_read_only_once_is_sent_all_the_same() -> None:
+    reading, writing = os.pipe()
+    os.write(writing, b"of the hook")
+    os.close(writing)
+
+    with os.fdopen(reading, "rb") as stream:
+
+        def before(request: SubRequest, environ: dict[str, Any]) -> None:
+            environ.update({"wsgi.input": stream, "CONTENT_LENGTH": "11"})
+
+        [item] = post(BatchMiddleware(mirror, executor=Beside(), before_item=before), [{"method": "POST", "url": "/a"}]).items
+
+    assert shown(item)["body"] == "of the hook"
 
 
 def test_a_worker_raises_nothing_whatever_its_app_does() -> None:

@@ -8,6 +8,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterable
 from functools import cache
+from io import BytesIO
 from time import monotonic
 from typing import IO, Any, TypeAlias
 from wsgiref.util import FileWrapper
@@ -60,19 +61,23 @@ class RemoteApp:
 
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         plain = {key: value for key, value in environ.items() if key != DEADLINE and _is_plain(value)}
-        task = self._worker_app, plain, environ["wsgi.input"], self._limit
+        body = environ["wsgi.input"]
+        if not body.seekable():
+            # Some hook has put it there, and it may have to be sent twice.
+            body = BytesIO(body.read())
+        task = self._worker_app, plain, body, self._limit
         until = environ.get(DEADLINE)
         try:
-            body, status, headers = self._send(task, until)
+            answer, status, headers = self._send(task, until)
         except WorkerDied:
             if environ["REQUEST_METHOD"] not in SAFE:
                 raise
-            environ["wsgi.input"].seek(0)
-            body, status, headers = self._send(task, until)
-        if body is None:
+            body.seek(0)
+            answer, status, headers = self._send(task, until)
+        if answer is None:
             raise InvalidAnswer(f"in its worker:\n{headers}", Fault(*status))
         start_response(status, headers)
-        return [body]
+        return [answer]
 
 
 def _is_plain(value: object) -> bool:

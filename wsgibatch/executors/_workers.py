@@ -166,11 +166,13 @@ class Worker:
         body.seek(0)
         self._idle = False
         try:
-            pickle.dump((worker_app, environ, size, limit, None if until is None else until - monotonic()), self._tasks)
+            pickle.dump((worker_app, environ, size, limit, until), self._tasks)
             copyfileobj(body, self._tasks, _PIECE)
             self._tasks.flush()
-        except OSError as error:
-            # What has not come whole cannot be run.
+            if size > _IN_MEMORY:
+                self._await_storage()
+        except (EOFError, OSError) as error:
+            # What has not come whole is never run.
             raise NotSent(f"the worker has ended, with {self._status()}") from error
         try:
             self._wait()
@@ -203,6 +205,16 @@ class Worker:
         # Its lock may be held by a thread that the fork does not have.
         self._outcomes.raw.close()
         self._process.returncode = 0
+
+    def _await_storage(self) -> None:
+        """Wait until the worker has found room for all of a body.
+
+        :raises EOFError: when it has died instead.
+        """
+        self._wait()
+        # Past the buffer: what is in there already would not be waited for again.
+        if not os.read(self._outcomes.fileno(), 1):
+            raise EOFError
 
     def _wait(self) -> None:
         """Wait until there is something to read.
@@ -257,10 +269,17 @@ def serve() -> None:
         os.dup2(null, 0)
         os.close(null)
         os.dup2(2, 1)
+        # A process that the app forks may live on when this one is dead, and whoever writes to it would never know.
+        for end in (tasks, outcomes):
+            os.register_at_fork(after_in_child=end.raw.close)
         while True:
-            worker_app, environ, size, limit, left = pickle.load(tasks)  # noqa: S301  # Both ends are ours.
+            worker_app, environ, size, limit, until = pickle.load(tasks)  # noqa: S301  # Both ends are ours.
             with _received(tasks, size) as body:
-                outcome = run(worker_app, environ, body, limit, left)
+                if size > _IN_MEMORY:
+                    outcomes.write(b"!")
+                    outcomes.flush()
+                # The clock is that of the whole system.
+                outcome = run(worker_app, environ, body, limit, None if until is None else until - monotonic())
             pickle.dump(outcome, outcomes)
             outcomes.flush()
 
