@@ -5,6 +5,7 @@ The exit status is 1 when anything was found.
 
 import argparse
 import datetime as dt
+import faulthandler
 import platform
 import sys
 import time
@@ -16,6 +17,9 @@ import msgspec
 
 from . import parts
 from .report import Bounds, Row
+
+_PATIENCE = 60
+"""Seconds that the process may take to end."""
 
 
 def main() -> int:
@@ -41,6 +45,8 @@ def main() -> int:
         found = found or any(row.findings for row in rows)
         if arguments.json:
             _write(arguments.json, name, part.title, rows)
+    # What hangs has been found, and does not keep this process from ending, with 1.
+    faulthandler.dump_traceback_later(_PATIENCE, exit=True)
     return int(found)
 
 

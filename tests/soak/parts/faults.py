@@ -8,6 +8,7 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -35,6 +36,10 @@ _FORKS, _EXITS = 100, 5
 """Forks in the middle of it, and processes that end in the middle of a batch."""
 
 
+class Hanging(Exception):
+    """Clients get on no more; it says where all threads are."""
+
+
 def soak(bounds: Bounds) -> Iterator[Row]:
     wanted = bounds.wanted(COUNT)
     row = Row("items", 0, wanted, 0.0, [])
@@ -51,10 +56,12 @@ def soak(bounds: Bounds) -> Iterator[Row]:
             _posted(row, bounds, CLIENTS)
             after = _held()
         row.findings += _grown(before, after)
-        row.findings += [f"logged: {error!r}" for error in listener.kept[:_ENOUGH]]
         row.remark = f"threads {before[0]} to {after[0]}, descriptors {before[1]} to {after[1]}, MiB {before[2]:.0f} to {after[2]:.0f}; {row.remark}"
+    except Hanging as error:
+        row.findings.append(f"hangs: {error}")
     finally:
         listener.detach()
+    row.findings += [f"logged: {error!r}" for error in listener.kept[:_ENOUGH]]
     row.seconds = time.monotonic() - began
     yield row
     yield _ends(bounds)
@@ -92,13 +99,36 @@ def _load(clients: list[Client], row: Row, bounds: Bounds, all_of_them: list[End
                 if row.count >= row.wanted or time.monotonic() >= bounds.until:
                     stop.set()
 
-    threads = [threading.Thread(target=run, args=(client,)) for client in clients]
+    threads = [threading.Thread(target=run, args=(client,), daemon=True) for client in clients]
     for thread in threads:
         thread.start()
     forks = _forked(stop, all_of_them, row)
-    for thread in threads:
-        thread.join()
+    _await(threads, row, stop)
     return forks
+
+
+def _await(threads: list[threading.Thread], row: Row, stop: threading.Event) -> None:
+    """Wait until *threads* have heeded *stop*, for as long as they get on.
+
+    :raises Hanging: when nothing is counted any more, or one of them does not end.
+    """
+    before = None
+    while not stop.wait(_PATIENCE):
+        if row.count == before:
+            raise Hanging(_stacks())
+        before = row.count
+    until = time.monotonic() + _PATIENCE
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))
+    if any(thread.is_alive() for thread in threads):
+        raise Hanging(_stacks())
+
+
+def _stacks() -> str:
+    with tempfile.TemporaryFile("w+") as file:
+        faulthandler.dump_traceback(file)
+        file.seek(0)
+        return file.read()
 
 
 def _forked(stop: threading.Event, all_of_them: list[Endpoint], row: Row) -> int:
@@ -121,7 +151,6 @@ def _forked(stop: threading.Event, all_of_them: list[Endpoint], row: Row) -> int
         _, status = os.waitpid(pid, 0)
         if status:
             row.findings.append(f"a batch of a process that was forked failed: {os.waitstatus_to_exitcode(status)}")
-    stop.wait()
     return _FORKS
 
 
