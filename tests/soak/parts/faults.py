@@ -29,6 +29,7 @@ COUNT = 1_000_000
 CLIENTS = 64
 _WARM = 30
 """The part of all items, as a divisor, after which the baseline is taken: by then everything has been made once, and closed again."""
+_WARM_LEAST = 3_000
 _ENOUGH = 5
 _PATIENCE = 120
 """Seconds after which it is held that something hangs."""
@@ -48,10 +49,9 @@ def soak(bounds: Bounds) -> Iterator[Row]:
     listener.attach(logging.WARNING)
     try:
         with _jumping_clock():
-            warm = Row("", 0, max(1, wanted // _WARM), 0.0, [])
+            warm = Row("", 0, max(_WARM_LEAST, wanted // _WARM), 0.0, row.findings)
             _posted(warm, bounds, 0)
             before = _held()
-            row.findings += warm.findings
             row.count = warm.count
             _posted(row, bounds, CLIENTS)
             after = _held()
@@ -151,6 +151,8 @@ def _forked(stop: threading.Event, all_of_them: list[Endpoint], row: Row) -> int
         _, status = os.waitpid(pid, 0)
         if status:
             row.findings.append(f"a batch of a process that was forked failed: {os.waitstatus_to_exitcode(status)}")
+            if len(row.findings) >= _ENOUGH:
+                stop.set()
     return _FORKS
 
 
@@ -179,8 +181,7 @@ def _held() -> tuple[int, int, float]:
 
 
 def _grown(before: tuple[int, int, float], after: tuple[int, int, float]) -> Iterator[str]:
-    # An allocator keeps some megabytes, more or fewer from moment to moment.
-    for what, least, now, more in zip(("threads", "file descriptors", "MiB"), before, after, (2, 2, max(16, before[2] / 10)), strict=True):
+    for what, least, now, more in zip(("threads", "file descriptors", "MiB"), before, after, (2, 2, before[2] / 10), strict=True):
         if now > least + more:
             yield f"{now:.0f} {what} are held, {least:.0f} were"
 
