@@ -54,7 +54,6 @@ def soak(bounds: Bounds) -> Iterator[Row]:
             warm = Row("", 0, max(_WARM_LEAST, wanted // _WARM), 0.0, row.findings)
             _posted(warm, bounds, 0)
             before = _held()
-            row.count = warm.count
             _posted(row, bounds, CLIENTS)
             after = _held()
         row.findings += _grown(before, after)
