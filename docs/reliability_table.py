@@ -10,10 +10,13 @@ START, END = ".. reliability: start\n\n", ".. reliability: end\n"
 
 
 def table() -> str:
-    """What was counted as a reStructuredText table: part, what of it, count, findings, date."""
+    """What was counted as a reStructuredText table: part, what of it, count, how many were wanted, findings, date."""
     told = json.loads(COUNTED.read_text())
-    rows = [("Part", "Of it", "Count", "Found", "Date"), *(_row(name, part, row) for name, part in sorted(told.items()) for row in part["rows"])]
-    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    rows = [
+        ("Part", "Of it", "Count", "Wanted", "Found", "Date"),
+        *(_row(name, part, row) for name, part in sorted(told.items()) for row in part["rows"]),
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(6)]
     rule = " ".join("=" * width for width in widths)
     lines = [" ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join([rule, lines[0], rule, *lines[1:], rule, ""])
@@ -28,8 +31,8 @@ def replaced(text: str) -> str:
     return f"{before}{start}{table()}\n{end}{after}"
 
 
-def _row(name: str, part: dict[str, Any], row: dict[str, Any]) -> tuple[str, str, str, str, str]:
-    return f"``{name}``", row["name"], f"{row['count']:,}", str(len(row["findings"])), part["date"]
+def _row(name: str, part: dict[str, Any], row: dict[str, Any]) -> tuple[str, ...]:
+    return f"``{name}``", row["name"], f"{row['count']:,}", f"{row['wanted']:,}", str(len(row["findings"])), part["date"]
 
 
 if __name__ == "__main__":

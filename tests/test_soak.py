@@ -4,14 +4,25 @@ import json
 import logging
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin
 
 import pytest
+from msgspec.structs import replace
 
+from tests.apps import show
+from tests.gateway import post
+from tests.servers.wire import Answer
+from tests.soak import clients, endpoints
 from tests.soak.fuzzing import FOUND
+from tests.soak.listening import Listener
+from tests.soak.parts import alike
 from tests.soak.seeds import seeds_of
 from tests.soak.targets import WORDS, target_of
+from wsgibatch import BatchMiddleware, SubRequest, SubResponse
 
 ROOT = Path(__file__).parent.parent
 KEPT = sorted(path.relative_to(FOUND) for path in FOUND.glob("*/*"))
@@ -65,3 +76,59 @@ def test_what_fuzzing_begins_with_leads_far_and_finds_nothing(name: str) -> None
 @pytest.mark.parametrize("kept", KEPT, ids=str)
 def test_an_input_that_found_something_finds_nothing_any_more(kept: Path) -> None:
     target_of(kept.parent.name)((FOUND / kept).read_bytes())
+
+
+POSTED = SubRequest(0, "POST", "/large/t1x2z", [("X-Client", "1"), ("Content-Type", "application/json")], b'{"a": 1}')
+SEEN = 't1x2z POST {"a": 1} application/json 1 None'
+WELL = SubResponse(200, "OK", [("Content-Type", "text/plain"), ("X-Seen", SEEN)], SEEN.encode() + b"." * 20_000)
+
+
+def checked(answer: SubResponse) -> None:
+    clients._check(endpoints.Endpoint("sequential", BatchMiddleware(show)), [POSTED], [answer])
+
+
+def test_an_answer_of_an_items_own_is_well() -> None:
+    checked(WELL)
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        {"body": WELL.body[:1000]},
+        {"body": WELL.body[:-1] + b"#"},
+        {"body": WELL.body.replace(b"POST", b"GET")},
+        {"headers": WELL.headers[:1]},
+        {"headers": [WELL.headers[0], ("X-Seen", SEEN.replace("t1", "t2"))]},
+        {"status": 404},
+    ],
+    ids=["cut short", "another tail", "sent by another method", "a header lost", "a header of another's", "another status"],
+)
+def test_an_answer_that_is_not_all_its_items_own_is_found(spoilt: dict[str, Any]) -> None:
+    with pytest.raises(clients.Wrong):
+        checked(replace(WELL, **spoilt))
+
+
+def difference(item: dict[str, str], sent: dict[str, str], headers: list[tuple[str, str]]) -> str | None:
+    """Of two environs, as they are told where an answer has no content."""
+    told, direct = ([("X-Environ", b64encode(json.dumps(environ).encode()).decode())] for environ in (item, sent))
+    request = SubRequest(0, "HEAD", "/", headers)
+    return alike._difference("gunicorn", request, Answer(200, "OK", direct, b""), SubResponse(200, "OK", told, b""), alike.WAYS[1])
+
+
+@pytest.mark.parametrize("item", [{}, {"HTTP_X_ONE": "b"}, {"HTTP_X_ONE": "a,b"}], ids=str)
+def test_a_difference_is_found_where_an_answer_has_no_content(item: dict[str, str]) -> None:
+    assert difference(item, {"HTTP_X_ONE": "a, b"}, [("X-One", "a, b")]) is not None
+
+
+def test_how_a_server_joins_what_is_repeated_is_no_difference() -> None:
+    assert difference({"HTTP_X_ONE": "a,b"}, {"HTTP_X_ONE": "a, b"}, [("X-One", "a"), ("X-One", "b")]) is None
+
+
+@pytest.mark.parametrize(("app", "count"), [(urljoin, 1), (show, 0)], ids=["a module that the package calls", "an app of the tests"])
+def test_an_exception_is_kept_unless_an_app_of_the_tests_has_raised_it(app: Any, count: int) -> None:
+    listener = Listener()
+    listener.attach(logging.ERROR)
+
+    post(BatchMiddleware(app), [{"method": "GET", "url": "/raise"}])
+
+    assert len(listener.kept) == count

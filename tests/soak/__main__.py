@@ -1,10 +1,11 @@
 """``python -m tests.soak [PART ...] [--minutes M] [--inputs N] [--json FILE]``: a row for each thing counted.
 
-The exit status is 1 when anything was found.
+The exit status is 1 when anything was found, or fewer inputs had their turn in that time than were wanted.
 """
 
 import argparse
 import datetime as dt
+import faulthandler
 import platform
 import sys
 import time
@@ -17,10 +18,14 @@ import msgspec
 from . import parts
 from .report import Bounds, Row
 
+_STATUS = "The exit status is 1 when anything was found, or fewer inputs had their turn than were wanted: ask for less with --inputs."
+_PATIENCE = 60
+"""Seconds that the process may take to end."""
+
 
 def main() -> int:
     known = [info.name for info in iter_modules(parts.__path__)]
-    parser = argparse.ArgumentParser(prog="python -m tests.soak", description="Wear wsgibatch down.")
+    parser = argparse.ArgumentParser(prog="python -m tests.soak", description="Wear wsgibatch down.", epilog=_STATUS)
     parser.add_argument("part", nargs="*", help=f"what to run, of {', '.join(known)}; all if left out")
     parser.add_argument("--minutes", type=float, default=240, help="for all of it; parts that come first leave what they do not need")
     parser.add_argument("--inputs", type=int, metavar="N", help="of everything, in place of what each part wants")
@@ -29,7 +34,7 @@ def main() -> int:
     unknown = sorted(set(arguments.part) - set(known))
     if unknown:
         parser.error(f"there is no part {', '.join(unknown)} (known: {', '.join(known)})")
-    found = False
+    well = True
     bounds = Bounds(time.monotonic() + 60 * arguments.minutes, arguments.inputs)
     for name, share in bounds.shared(arguments.part or known):
         part = import_module(f"{parts.__name__}.{name}")
@@ -38,10 +43,12 @@ def main() -> int:
         for row in part.soak(share):
             print(_line(row), *(f"    {finding}" for finding in row.findings), sep="\n", flush=True)
             rows.append(row)
-        found = found or any(row.findings for row in rows)
+        well = well and not any(row.findings or row.count < row.wanted for row in rows)
         if arguments.json:
             _write(arguments.json, name, part.title, rows)
-    return int(found)
+    # What hangs has been found, and does not keep this process from ending, with 1.
+    faulthandler.dump_traceback_later(_PATIENCE, exit=True)
+    return int(not well)
 
 
 def _line(row: Row) -> str:

@@ -99,7 +99,7 @@ class Client:
         headers, body = [("X-Client", str(self._number))], b""
         if method in ("POST", "PUT"):
             headers.append(("Content-Type", "application/json"))
-            body = b'{"a": 1}'
+            body = b'{"of": "%s"}' % token.encode()
         if endpoint.keyed and method == "POST" and chance.random() < 0.7:
             headers.append(("Idempotency-Key", f'"{token}"'))
         return SubRequest(index, method, target, headers, body, token)
@@ -205,11 +205,27 @@ def _check(endpoint: Endpoint, requests: list[SubRequest], answers: list[SubResp
         if tokens - own:
             raise Wrong(f"{endpoint.name}: {request.target} was answered with {tokens}")
         expected = set(_expected(endpoint, request))
-        if not _is_among(expected, answer.status, tokens == own):
+        line = _seen(request)
+        whole = line.encode() + b"." * (faulty.LARGE if request.target.startswith("/large/") else 0)
+        if not _is_among(expected, answer.status, answer.body == whole):
             what = f"{answer.status} {answer.body[:200]!r}"
             raise Wrong(f"{endpoint.name}: {request.method} {request.target} was answered with {what}, and not with one of {expected}")
-        if answer.status in (200, 404) and tokens != own:
-            raise Wrong(f"{endpoint.name}: {request.target} was answered with {answer.body[:200]!r}")
+        if answer.status not in (200, 404):
+            continue
+        if answer.body != whole:
+            what = f"{len(answer.body)} bytes, {answer.body[:200]!r}"
+            raise Wrong(f"{endpoint.name}: {request.target} was answered with {what}, and not with {len(whole)}, {whole[:200]!r}")
+        headers = [field for field in answer.headers if field != ("Content-Length", str(len(whole)))]
+        # In the one dialect whose requests have no headers, answers have none.
+        if headers != (faulty.headers_of(line) if request.headers else []):
+            raise Wrong(f"{endpoint.name}: {request.target} was answered with the headers {headers}")
+
+
+def _seen(request: SubRequest) -> str:
+    """What the app has to have seen of *request*."""
+    given = dict(request.headers)
+    sent = [given.get(name) for name in ("Content-Type", "X-Client", "Idempotency-Key")]
+    return faulty.seen(_token(request), request.method, sent, request.body)
 
 
 def _is_among(expected: set[int], status: int, own: bool) -> bool:

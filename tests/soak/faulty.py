@@ -1,4 +1,4 @@
-"""An app that does what its path says, and most of what can be done wrong; it answers with the token that its item carries.
+"""An app that does what its path says, and most of what can be done wrong; it answers with what it has seen of its item, token and all.
 
 A path is ``/<kind>/<token>``, and for what raises ``/raise/<token>/<where>/<what>``.
 """
@@ -17,6 +17,7 @@ from tests import raising
 LATE = 0.6
 """Seconds that an item takes which is late."""
 LARGE = 20_000
+"""Dots behind a large answer."""
 
 
 ERRORS = raising.ERRORS | {"value-error": ValueError, "recursion": raising.endless}
@@ -26,9 +27,9 @@ WHERE = ("call", "write", "iteration", "close")
 class Body:
     """An answer that fails on its way, or when it is closed."""
 
-    def __init__(self, token: bytes, where: str, what: str) -> None:
-        self._token, self._where, self._what = token, where, what
-        self._pieces = iter((b"", token))
+    def __init__(self, data: bytes, where: str, what: str) -> None:
+        self._where, self._what = where, what
+        self._pieces = iter((b"", data))
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -60,27 +61,43 @@ def taken(token: str) -> int:
         return ran.pop(token, 0)
 
 
+def seen(token: str, method: str, headers: list[str | None], body: bytes) -> str:
+    """What the app answers to an item that comes with these: whoever has sent it can tell whether it came as it was sent.
+
+    :param headers: the values of ``Content-Type`` (of which a dialect may add the charset), ``X-Client`` and ``Idempotency-Key``.
+    """
+    told = " ".join(str(value).partition(";")[0] for value in headers)
+    return f"{token} {method} {body.decode('latin-1')} {told}"
+
+
+def headers_of(line: str) -> list[tuple[str, str]]:
+    """The headers of an answer."""
+    return [("Content-Type", "text/plain"), ("X-Seen", line)]
+
+
 def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     _, kind, token, *rest = environ["PATH_INFO"].split("/")
     with _lock:
         ran[token] += 1
-    environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    came = [environ.get(name) for name in ("CONTENT_TYPE", "HTTP_X_CLIENT", "HTTP_IDEMPOTENCY_KEY")]
+    line = seen(token, environ["REQUEST_METHOD"], came, body)
     if kind == "late":
         time.sleep(LATE)
     elif kind == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     elif kind == "raise":
-        return _failing(token.encode(), rest[0], rest[1], start_response)
+        return _failing(line, rest[0], rest[1], start_response)
     status = "404 Not Found" if kind == "missing" else "200 OK"
-    start_response(status, [("Content-Type", "text/plain"), ("X-Token", token)])
-    return [token.encode() + b"." * LARGE] if kind == "large" else [token.encode()]
+    start_response(status, headers_of(line))
+    return [line.encode() + b"." * (LARGE if kind == "large" else 0)]
 
 
-def _failing(token: bytes, where: str, what: str, start_response: Callable[..., Any]) -> Iterable[bytes]:
+def _failing(line: str, where: str, what: str, start_response: Callable[..., Any]) -> Iterable[bytes]:
     if where == "call":
         raise ERRORS[what]()  # noqa: RSE102 - it makes the error
-    write = start_response("200 OK", [("Content-Type", "text/plain")])
+    write = start_response("200 OK", headers_of(line))
     if where == "write":
-        write(token)
+        write(line.encode())
         raise ERRORS[what]()  # noqa: RSE102 - it makes the error
-    return Body(token, where, what)
+    return Body(line.encode(), where, what)

@@ -9,10 +9,12 @@ from wsgibatch._answer import InvalidAnswer
 from wsgibatch.errors import StoreError
 
 _OURS = str(Path(wsgibatch.__file__).parent)
+_TESTS = str(Path(__file__).parent.parent)
+"""Where the apps are, and executors that fail."""
 
 
 class Listener(logging.Handler):
-    """Keeps each exception that was raised by the package itself, or by a check of PEP 3333, and was meant for nobody."""
+    """Keeps each exception that was raised by the package, by what it calls, or by a check of PEP 3333, and was meant for nobody."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -26,8 +28,10 @@ class Listener(logging.Handler):
             return
         while error.__cause__ is not None:
             error = error.__cause__
-        where = traceback.extract_tb(error.__traceback__)
-        if where and (where[-1].filename.startswith(_OURS) or "wsgiref" in where[-1].filename):
+        # What neither has written was called by one of them, such as a module of the standard library.
+        files = [frame.filename for frame in traceback.extract_tb(error.__traceback__)]
+        caller = next((file for file in reversed(files) if file.startswith((_OURS, _TESTS)) or "wsgiref" in file), "")
+        if not caller.startswith(_TESTS):
             self.kept.append(error)
 
     def attach(self, level: int) -> None:

@@ -1,4 +1,7 @@
-"""What a server serves whose workers are killed: each ``POST /note/<token>`` is written down, once for each time that it runs."""
+"""What a server serves whose workers are killed: each ``POST /note/<token>/<dots>`` is written down, once for each time that it runs.
+
+The answer is the token, and as many dots as the path says.
+"""
 
 import os
 from collections.abc import Callable, Iterable
@@ -14,11 +17,11 @@ _notes = os.open(_folder / "notes", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
 
 def _note(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    _, kind, token = environ["PATH_INFO"].split("/")
+    _, kind, token, dots = environ["PATH_INFO"].split("/")
     if kind == "note":
         os.write(_notes, f"{token}\n".encode())
     start_response("201 Created" if kind == "note" else "200 OK", [("Content-Type", "text/plain")])
-    return [token.encode() + b"." * (10_000 if kind == "large" else 0)]
+    return [token.encode() + b"." * int(dots)]
 
 
 _guarded = IdempotencyMiddleware(_note, store=f"sqlite:///{_folder}/replies.db", lease=LEASE, keep=3600, ttl=3600, on_crash="fail", wait=5)

@@ -2,6 +2,7 @@
 
 import json
 import os
+from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -14,6 +15,8 @@ _INHERITED = set(os.environ.items())
 def echo(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     """Answers with the environ as JSON, values that JSON has no word for as the name of their type, and the body under ``body``.
 
+    An answer that has no content tells the same in the header ``X-Environ``, in base64.
+
     ``X-Status`` asks for a status, ``X-Form`` for the form of the answer, and every ``X-Echo`` comes back.
     """
     body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
@@ -25,6 +28,8 @@ def echo(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterabl
     data = json.dumps({**values, "body": body.decode("latin-1")}, sort_keys=True).encode()
     status, form = environ.get("HTTP_X_STATUS", "200 OK"), environ.get("HTTP_X_FORM", "whole")
     headers = [("X-Echo", environ.get("HTTP_X_ECHO", "")), ("Set-Cookie", "a=1"), ("Set-Cookie", "b=2"), ("Vary", "A"), ("Vary", "B")]
+    if environ["REQUEST_METHOD"] == "HEAD" or status[:3] in ("204", "304"):
+        headers.append(("X-Environ", b64encode(data).decode()))
     if status[:3] in ("204", "304"):
         start_response(status, headers)
         return []

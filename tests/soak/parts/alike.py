@@ -5,6 +5,8 @@ import json
 import re
 import socket
 import time
+from base64 import b64decode
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from random import Random
@@ -62,6 +64,7 @@ CONTENT_TYPES = {
 OF_THE_SERVER = {
     **dict.fromkeys(("server", "date", "connection", "via", "transfer-encoding"), "of the connection"),
     "content-length": "the server adds one where the app has none, or leaves it out where there can be no body; a dialect has one where it needs it",
+    "x-environ": "what it tells is compared by itself",
 }
 """Headers of answers, each with the reason why it is not compared."""
 OF_CONTENT = {
@@ -122,7 +125,7 @@ def _compared(name: str, bounds: Bounds) -> Row:
                 requests = [drawn(chance, index, way.textual) for index in range(min(chance.randint(1, MOST), row.wanted - row.count))]
                 shared = inherited(chance)
                 for request, item, sent in zip(requests, *_both(connection, way, requests, shared), strict=True):
-                    difference = _difference(name, sent, item, way)
+                    difference = _difference(name, request, sent, item, way)
                     if difference is not None and len(row.findings) < _ENOUGH:
                         row.findings.append(f"{request.method} {request.target} {request.headers} {request.body[:100]!r}: {difference}"[:1500])
                 row.count += len(requests)
@@ -153,7 +156,7 @@ def _alone(connection: Direct, request: SubRequest, shared: Headers) -> wire.Ans
     return connection.send(request.method, request.target, [("Host", "shop.example"), *headers, *length], body)
 
 
-def _difference(server: str, sent: wire.Answer, item: SubResponse, way: Way) -> str | None:
+def _difference(server: str, request: SubRequest, sent: wire.Answer, item: SubResponse, way: Way) -> str | None:
     """What is different, in a sentence."""
     if (item.status, item.reason) != (sent.status, sent.reason):
         return f"{item.status} {item.reason} is not {sent.status} {sent.reason}: {item.body[:200]!r}"
@@ -161,9 +164,16 @@ def _difference(server: str, sent: wire.Answer, item: SubResponse, way: Way) -> 
     headers, direct = (_comparable(given, OF_THE_SERVER | (OF_CONTENT if bare else {})) for given in (item.headers, sent.headers))
     if headers != direct:
         return f"headers {headers} are not {direct}"
-    if not item.body or not sent.body:
-        return None if item.body == sent.body else f"body {item.body!r} is not {sent.body!r}"
-    return _difference_of(server, way, _spelt(json.loads(item.body)), _spelt(json.loads(sent.body)))
+    if bool(item.body) != bool(sent.body):
+        return f"body {item.body!r} is not {sent.body!r}"
+    return _difference_of(server, way, *(_spelt(_environ(given), request) for given in (item, sent)))
+
+
+def _environ(answer: SubResponse | wire.Answer) -> dict[str, Any]:
+    """What the site has told of the request: in the body, or where there is none in a header."""
+    told = answer.body or next(b64decode(value) for name, value in answer.headers if name == "X-Environ")
+    environ: dict[str, Any] = json.loads(told)
+    return environ
 
 
 def _difference_of(server: str, way: Way, item: dict[str, Any], sent: dict[str, Any]) -> str | None:
@@ -182,9 +192,10 @@ def _difference_of(server: str, way: Way, item: dict[str, Any], sent: dict[str, 
     return f"an item may not set {sorted(taken)}" if taken else None
 
 
-def _spelt(environ: dict[str, Any]) -> dict[str, Any]:
+def _spelt(environ: dict[str, Any], request: SubRequest) -> dict[str, Any]:
     """*environ* in one spelling."""
-    spelt = {key: _BLANKS.sub(",", value) if key.startswith("HTTP_") else value for key, value in environ.items()}
+    times = Counter("HTTP_" + name.upper().replace("-", "_") for name, _ in request.headers)
+    spelt = {key: _BLANKS.sub(",", value) if times[key] > 1 else value for key, value in environ.items()}
     return {key: value for key, value in spelt.items() if (key, value) != ("CONTENT_LENGTH", "")}
 
 

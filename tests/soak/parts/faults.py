@@ -8,6 +8,7 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -28,11 +29,18 @@ COUNT = 1_000_000
 CLIENTS = 64
 _WARM = 30
 """The part of all items, as a divisor, after which the baseline is taken: by then everything has been made once, and closed again."""
+_WARM_LEAST = 3_000
 _ENOUGH = 5
 _PATIENCE = 120
 """Seconds after which it is held that something hangs."""
+_SOON = 10
+"""Seconds in which a process ends; two are enough, but where the machine has much else to do."""
 _FORKS, _EXITS = 100, 5
 """Forks in the middle of it, and processes that end in the middle of a batch."""
+
+
+class Hanging(Exception):
+    """Clients get on no more; it says where all threads are."""
 
 
 def soak(bounds: Bounds) -> Iterator[Row]:
@@ -43,18 +51,18 @@ def soak(bounds: Bounds) -> Iterator[Row]:
     listener.attach(logging.WARNING)
     try:
         with _jumping_clock():
-            warm = Row("", 0, max(1, wanted // _WARM), 0.0, [])
+            warm = Row("", 0, max(_WARM_LEAST, wanted // _WARM), 0.0, row.findings)
             _posted(warm, bounds, 0)
             before = _held()
-            row.findings += warm.findings
-            row.count = warm.count
             _posted(row, bounds, CLIENTS)
             after = _held()
         row.findings += _grown(before, after)
-        row.findings += [f"logged: {error!r}" for error in listener.kept[:_ENOUGH]]
         row.remark = f"threads {before[0]} to {after[0]}, descriptors {before[1]} to {after[1]}, MiB {before[2]:.0f} to {after[2]:.0f}; {row.remark}"
+    except Hanging as error:
+        row.findings.append(f"hangs: {error}")
     finally:
         listener.detach()
+    row.findings += [f"logged: {error!r}" for error in listener.kept[:_ENOUGH]]
     row.seconds = time.monotonic() - began
     yield row
     yield _ends(bounds)
@@ -92,13 +100,36 @@ def _load(clients: list[Client], row: Row, bounds: Bounds, all_of_them: list[End
                 if row.count >= row.wanted or time.monotonic() >= bounds.until:
                     stop.set()
 
-    threads = [threading.Thread(target=run, args=(client,)) for client in clients]
+    threads = [threading.Thread(target=run, args=(client,), daemon=True) for client in clients]
     for thread in threads:
         thread.start()
     forks = _forked(stop, all_of_them, row)
-    for thread in threads:
-        thread.join()
+    _await(threads, row, stop)
     return forks
+
+
+def _await(threads: list[threading.Thread], row: Row, stop: threading.Event) -> None:
+    """Wait until *threads* have heeded *stop*, for as long as they get on.
+
+    :raises Hanging: when nothing is counted any more, or one of them does not end.
+    """
+    before = None
+    while not stop.wait(_PATIENCE):
+        if row.count == before:
+            raise Hanging(_stacks())
+        before = row.count
+    until = time.monotonic() + _PATIENCE
+    for thread in threads:
+        thread.join(max(0.0, until - time.monotonic()))
+    if any(thread.is_alive() for thread in threads):
+        raise Hanging(_stacks())
+
+
+def _stacks() -> str:
+    with tempfile.TemporaryFile("w+") as file:
+        faulthandler.dump_traceback(file)
+        file.seek(0)
+        return file.read()
 
 
 def _forked(stop: threading.Event, all_of_them: list[Endpoint], row: Row) -> int:
@@ -121,7 +152,8 @@ def _forked(stop: threading.Event, all_of_them: list[Endpoint], row: Row) -> int
         _, status = os.waitpid(pid, 0)
         if status:
             row.findings.append(f"a batch of a process that was forked failed: {os.waitstatus_to_exitcode(status)}")
-    stop.wait()
+            if len(row.findings) >= _ENOUGH:
+                stop.set()
     return _FORKS
 
 
@@ -150,17 +182,17 @@ def _held() -> tuple[int, int, float]:
 
 
 def _grown(before: tuple[int, int, float], after: tuple[int, int, float]) -> Iterator[str]:
-    # An allocator keeps some megabytes, more or fewer from moment to moment.
-    for what, least, now, more in zip(("threads", "file descriptors", "MiB"), before, after, (2, 2, max(16, before[2] / 10)), strict=True):
+    for what, least, now, more in zip(("threads", "file descriptors", "MiB"), before, after, (2, 2, before[2] / 10), strict=True):
         if now > least + more:
             yield f"{now:.0f} {what} are held, {least:.0f} were"
 
 
 _ENDING = """
+import sys
 import threading
+import time
 from tests.soak.clients import Client
 from tests.soak.endpoints import endpoints
-import sys
 
 found = [endpoint for endpoint in endpoints({"memory": "memory://"}) if endpoint.name.startswith(sys.argv[1])]
 def run(client):
@@ -169,18 +201,30 @@ def run(client):
 for number in range(8):
     threading.Thread(target=run, args=(Client(number, found),), daemon=True).start()
 threading.Event().wait(1)
-print("ending", flush=True)
+print(time.monotonic(), flush=True)
 """
 
 
 def _ends(bounds: Bounds) -> Row:
-    """Processes whose main thread ends while batches run: they end, and soon."""
+    """Processes whose main thread ends while batches run: they end, and soon. The clock is the machine's, and the same in every process."""
     row = Row("ends with items in flight", 0, _EXITS if bounds.inputs is None else 1, 0.0, [])
     began = time.monotonic()
+    slowest = 0.0
     for word in ("threads", "limited", "futures", "store", "processes")[: row.wanted]:
-        ended = subprocess.run([sys.executable, "-W", "ignore", "-c", _ENDING, word], check=False, capture_output=True, timeout=_PATIENCE)
         row.count += 1
-        if ended.returncode or b"ending" not in ended.stdout:
+        command = [sys.executable, "-W", "ignore", "-c", _ENDING, word]
+        try:
+            ended = subprocess.run(command, check=False, capture_output=True, timeout=_PATIENCE)
+        except subprocess.TimeoutExpired as error:
+            row.findings.append(f"{word}: {error}")
+            continue
+        if ended.returncode or not ended.stdout:
             row.findings.append(f"{word}: ended with {ended.returncode}: {ended.stderr[-300:]!r}")
+            continue
+        took = time.monotonic() - float(ended.stdout)
+        slowest = max(slowest, took)
+        if took > _SOON:
+            row.findings.append(f"{word}: took {took:.1f} seconds to end")
+    row.remark = f"the slowest took {slowest:.1f} s"
     row.seconds = time.monotonic() - began
     return row
