@@ -1,8 +1,27 @@
 """The answers to questions: tables with a row for each bar."""
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, ParamSpec
 
 from msgspec import Struct
+
+P = ParamSpec("P")
+
+
+class Unable(Exception):
+    """Why something cannot be measured here."""
+
+    status = 69
+    """Of a process that ends with it (EX_UNAVAILABLE in sysexits.h)."""
+    words = "cannot be run here"
+
+
+class Wrong(Unable):
+    """How a peer that does run answers otherwise than it should."""
+
+    status = 65
+    """EX_DATAERR."""
+    words = "answered wrongly"
 
 
 class Figure(Struct):
@@ -25,6 +44,8 @@ class Row(Struct):
     """Is the bar the most that the figure may be, or the least? The least is for how many times faster we are."""
     note: str = ""
     """What a reader has to know to judge the figure, such as what a peer leaves out."""
+    wrong: bool = False
+    """Is there no figure because the answers were wrong?"""
 
     @property
     def missed(self) -> bool:
@@ -39,7 +60,7 @@ class Row(Struct):
         figure = self.figure
         bar = "" if self.bar is None else f"{self.sense} {shown(self.bar)}"
         if figure is None:
-            return "not run", bar, "", ""
+            return "wrong" if self.wrong else "not run", bar, "", ""
         spread = "" if figure.low == figure.high else f"{shown(figure.low)} to {shown(figure.high)}"
         return f"{shown(figure.value)} {self.unit}".rstrip(), bar, "" if self.bar is None else "missed" if self.missed else "passed", spread
 
@@ -49,9 +70,19 @@ def exact(value: float) -> Figure:
     return Figure(value, value, value)
 
 
-def not_run(name: str, bar: float | None, unit: str, why: object, sense: Literal["<=", ">="] = "<=") -> Row:
+def row(
+    name: str, bar: float | None, unit: str, sense: Literal["<=", ">="], note: str, measure: Callable[P, Figure], *args: P.args, **kwargs: P.kwargs
+) -> Row:
+    """The row of what *measure* gives, or of why it cannot."""
+    try:
+        return Row(name, measure(*args, **kwargs), bar, unit, sense, note)
+    except Unable as error:
+        return not_run(name, bar, unit, error, sense)
+
+
+def not_run(name: str, bar: float | None, unit: str, why: Unable, sense: Literal["<=", ">="] = "<=") -> Row:
     """The row of what cannot be measured here."""
-    return Row(name, None, bar, unit, sense, f"cannot be run here: {why}")
+    return Row(name, None, bar, unit, sense, f"{why.words}: {why}", isinstance(why, Wrong))
 
 
 def shown(value: float) -> str:

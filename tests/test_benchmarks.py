@@ -1,7 +1,9 @@
 """The benchmark's own machinery: what it says of a figure, what it lets through as an answer, and what it writes. Nothing is timed."""
 
 import datetime as dt
+import os
 import socket
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -11,14 +13,14 @@ from typing import Any
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import apart, apps, questions, record, tables, work
-from benchmarks.answers import Figure, Row, exact, not_run
+from benchmarks import apart, apps, instructions, questions, record, tables, work
+from benchmarks.answers import Figure, Row, Unable, Wrong, exact, not_run, row
 from benchmarks.contestants import batch, flask_aggregator, flask_batch, flask_client, part, webob_blank, werkzeug_client
 from benchmarks.contestants import django_batch_requests as django_peer
 from benchmarks.contestants import kinto as kinto_peer
 from benchmarks.measure import alone
-from benchmarks.posting import poster
-from benchmarks.questions import names
+from benchmarks.posting import Mismatch, check, poster
+from benchmarks.questions import names, p1, p2, parts
 from benchmarks.served import gunicorn
 from benchmarks.wire import ways
 from tests import peers
@@ -50,9 +52,18 @@ def test_a_row_reads_as_its_bar_is_meant() -> None:
 
 
 def test_what_was_not_run_keeps_its_bar_and_has_not_missed_it() -> None:
-    row = not_run("", 5, "x", "no such package", ">=")
+    told = not_run("", 5, "x", Unable("no such package"), ">=")
 
-    assert (row.missed, row.told, row.note) == (False, ("not run", ">= 5.00", "", ""), "cannot be run here: no such package")
+    assert (told.missed, told.told, told.note) == (False, ("not run", ">= 5.00", "", ""), "cannot be run here: no such package")
+
+
+def test_a_peer_that_answers_wrongly_is_not_told_as_one_that_cannot_be_run() -> None:
+    def measure() -> Figure:
+        raise Wrong("with 500")
+
+    told = row("", 5, "x", ">=", "", measure)
+
+    assert (told.missed, told.told, told.note) == (False, ("wrong", ">= 5.00", "", ""), "answered wrongly: with 500")
 
 
 # What counts as answered
@@ -78,6 +89,18 @@ def test_a_batch_in_any_dialect_is_not_measured_where_it_is_answered_otherwise(d
 
     with pytest.raises(RuntimeError, match="was answered with"):
         poster(other, apps.load("bottle").app, work.written(dialect, reads("/items/3")))
+
+
+def test_answers_that_are_no_json_are_not_what_an_app_answers_in_json() -> None:
+    answers = b'[{"status_code": 200, "reason_phrase": "OK", "headers": {}, "body": "busy"}]'
+
+    with pytest.raises(Mismatch, match="was answered with 200, b'busy'"):
+        check("200 OK", [], answers, work.gets(1), [b'{"number": 0}'])
+
+
+def test_what_is_no_answer_to_a_batch_is_a_wrong_one() -> None:
+    with pytest.raises(Mismatch, match="the batch was answered with b'busy'"):
+        check("200 OK", [], b"busy", work.gets(1), [b"{}"])
 
 
 def test_a_batch_that_is_refused_is_not_measured() -> None:
@@ -118,10 +141,10 @@ def test_a_peer_answers_in_its_environment_what_the_app_does(peer: str) -> None:
     packages, app, kind = PEERS[peer]
     try:
         python = apart.environment(packages)
-    except apart.Unable as reason:
+    except Unable as reason:
         pytest.skip(f"no environment for it can be made here: {reason}")
 
-    assert apart.inside(python, peers.answered, peer, app, kind) == [exact(2)]
+    assert apart.inside(python, peers.answered, peer, app, kind) == exact(2)
 
 
 @pytest.mark.parametrize("name", ["decode", "plan", "environ", "call", "encode"])
@@ -153,20 +176,56 @@ def test_what_was_made_once_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_what_could_not_be_made_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
-    with pytest.raises(apart.Unable, match=r"SystemExit|not today"):
+    with pytest.raises(Unable, match=r"SystemExit|not today"):
         apart._kept(["any"], lambda folder: apart._done([sys.executable, "-c", "raise SystemExit('not today')"]))
 
     assert [*(tmp_path / "wsgibatch-benchmarks").iterdir()] == []
 
 
 def test_a_peer_that_is_not_there_is_told_as_one_that_cannot_be_run() -> None:
-    with pytest.raises(apart.Unable, match="ModuleNotFoundError: No module named 'flask_aggregator'"):
+    with pytest.raises(Unable, match="ModuleNotFoundError: No module named 'flask_aggregator'"):
         apart.inside(Path(sys.executable), peers.answered, "flask_aggregator", "flask", "routes")
 
 
 def test_what_fails_beside_a_peer_is_not_taken_for_one_that_cannot_be_run() -> None:
     with pytest.raises(RuntimeError, match="ours does not work"):
         apart.inside(Path(sys.executable), peers.failing)
+
+
+def test_a_peer_that_answers_wrongly_in_its_environment_is_told_as_that() -> None:
+    with pytest.raises(Wrong, match="a request that is answered with"):
+        apart.inside(Path(sys.executable), peers.answering_wrongly)
+
+
+def test_a_peer_that_hangs_in_its_environment_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apart, "PATIENCE", 0.1)
+
+    with pytest.raises(Unable, match=r"said nothing for 0\.1 s"):
+        apart.inside(Path(sys.executable), peers.hanging)
+
+
+@pytest.mark.parametrize(
+    ("does", "error", "reason"),
+    [
+        ("exit('not today')", Unable, "not today"),
+        ("print('ready', flush=True); exit('no longer')", Unable, "no longer"),
+        ("print('ready', flush=True); input(); exit('no longer')", Unable, "no longer"),
+        ("print('ready', flush=True); input(); print(flush=True); input()", Unable, "no reason was told"),
+        ("print('not 200', file=sys.stderr); exit(65)", Wrong, "not 200"),
+        ("threading.Event().wait()", Unable, "said nothing for 2 s"),
+        ("print('ready', flush=True); threading.Event().wait()", Unable, "said nothing for 2 s"),
+    ],
+)
+def test_a_peer_that_does_not_take_its_turn_is_told_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch, does: str, error: type[Unable], reason: str
+) -> None:
+    monkeypatch.setattr(apart, "PATIENCE", 2)
+    monkeypatch.setattr(apart, "SECONDS", 0)
+
+    with pytest.raises(Unable, match=reason) as caught:
+        apart.taking_turns(lambda: None, [sys.executable, "-c", f"import sys, threading; {does}"], {})
+
+    assert caught.type is error
 
 
 def test_a_process_that_times_itself_takes_turns_with_ours(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,6 +236,34 @@ def test_a_process_that_times_itself_takes_turns_with_ours(monkeypatch: pytest.M
     ours, theirs = apart.taking_turns(lambda: None, [sys.executable, "-c", told], {})
 
     assert (len(ours), theirs) == (3, [0.5, 1.5, 2.5])
+
+
+# What counts instructions
+
+
+def test_where_nothing_counts_instructions_that_is_told_for_each_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    instructions.gauge.cache_clear()
+
+    rows = [row for question in (p1, p2, parts) for row in question.ask()]
+
+    assert {row.note for row in rows} == {"cannot be run here: neither perf nor valgrind can count instructions here"}
+    assert [row.bar for row in rows if row.bar] == [45_000, 65_000, *p2.BARS.values()]
+
+
+def test_a_count_says_what_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(instructions, "gauge", lambda: "perf")
+
+    assert instructions.counted("", 2, "", lambda: 1).note == "counted by perf"
+
+
+def test_what_fails_while_perf_counts_is_not_taken_for_cheap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "perf").write_text("#!/bin/sh\nexit 3\n")
+    (tmp_path / "perf").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    with pytest.raises(subprocess.CalledProcessError):
+        instructions._with_perf(["any"])
 
 
 # Servers
@@ -309,7 +396,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "bad.py").write_text(text.format(3))
     monkeypatch.setattr(questions, "__path__", [str(tmp_path)])
     yield tmp_path
-    for name in ("good", "bad"):
+    for name in ("good", "bad", "fails"):
         sys.modules.pop(f"benchmarks.questions.{name}", None)
 
 
@@ -329,14 +416,28 @@ def test_answers_are_written_as_json(asked: Path, monkeypatch: pytest.MonkeyPatc
     assert (asked / "told.json").read_text().count('"missed": true') == 1
 
 
-def test_what_was_answered_is_written_when_a_question_fails(asked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (asked / "worse.py").write_text("title = 'a title'\n\ndef ask():\n    raise RuntimeError('nothing to count with')\n")
+@pytest.fixture
+def failing(asked: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same folder with a third question, between the two, that fails."""
+    (asked / "fails.py").write_text("title = 'a title'\n\ndef ask():\n    raise RuntimeError('no\\nway')\n")
     monkeypatch.setattr(sys, "argv", ["benchmarks", "--json", str(asked / "told.json")])
+    return asked
 
-    with pytest.raises(RuntimeError, match="nothing to count with"):
-        command.main()
 
-    assert [*record.read(asked / "told.json").questions] == ["bad", "good"]
+def test_a_question_that_fails_takes_no_others_with_it(failing: Path) -> None:
+    command.main()
+
+    assert [*record.read(failing / "told.json").questions] == ["bad", "good"]
+
+
+def test_the_exit_status_says_that_a_question_could_not_be_answered(failing: Path) -> None:
+    assert command.main() == 2
+
+
+def test_a_question_that_fails_is_told_in_a_line(failing: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command.main()
+
+    assert "\n  fails could not be answered: RuntimeError: no\n" in capsys.readouterr().out
 
 
 def test_a_question_that_nobody_knows_is_refused(asked: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

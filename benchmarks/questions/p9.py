@@ -12,7 +12,7 @@ from typing import Any
 
 from wsgibatch import BatchMiddleware
 
-from ..answers import Figure, Row, not_run
+from ..answers import Figure, Row, Unable, not_run
 from ..measure import alone, figure
 from ..work import environ_of, gets
 
@@ -32,7 +32,7 @@ _STATUS, _PEAK = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 def ask() -> list[Row]:
     if not _PEAK.exists():
-        return [not_run(name, bar, "MB", f"there is no {_PEAK}") for name, (_, bar) in BARS.items()]
+        return [not_run(name, bar, "MB", Unable(f"there is no {_PEAK}")) for name, (_, bar) in BARS.items()]
     return [Row(name, _median(settings), bar, "MB") for name, (settings, bar) in BARS.items()]
 
 
