@@ -23,13 +23,13 @@ def main() -> int:
     unknown = sorted(set(arguments.question) - set(known))
     if unknown:
         parser.error(f"there is no question {', '.join(unknown)} (known: {', '.join(known)})")
-    told = record.Record(record.this_machine(), {})
-    print(told.machine, "\n", flush=True)
+    told, code = record.Record(record.this_machine(), {}), record.this_code()
+    print(told.machine, code, "", sep="\n", flush=True)
     asked = arguments.question or known
     try:
         for name in asked:
             try:
-                told.questions[name] = _asked(name)
+                told.questions[name] = _asked(name, code)
             # A question that fails takes no others with it.
             except Exception as error:
                 print(f"  {name} could not be answered: {type(error).__name__}: {str(error).partition(chr(10))[0]}\n", flush=True)
@@ -43,10 +43,10 @@ def main() -> int:
     return 2 if told.questions.keys() < set(asked) else int(told.missed)
 
 
-def _asked(name: str) -> record.Answer:
+def _asked(name: str, code: str) -> record.Answer:
     question = import_module(f"{questions.__name__}.{name}")
     print(f"{name}: {question.title}", flush=True)
-    answer = record.Answer(question.title, dt.datetime.now(dt.UTC).date(), question.ask())
+    answer = record.Answer(question.title, dt.datetime.now(dt.UTC).date(), question.ask(), code)
     width = max(len(row.name) for row in answer.rows)
     print(*(_line(row, width) for row in answer.rows), "", sep="\n", flush=True)
     return answer

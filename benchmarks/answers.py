@@ -62,7 +62,11 @@ class Row(Struct):
         if figure is None:
             return "wrong" if self.wrong else "not run", bar, "", ""
         spread = "" if figure.low == figure.high else f"{shown(figure.low)} to {shown(figure.high)}"
-        return f"{shown(figure.value)} {self.unit}".rstrip(), bar, "" if self.bar is None else "missed" if self.missed else "passed", spread
+        more = 0
+        while self.missed and shown(figure.value, more) == shown(self.bar or 0, more):
+            # What reads like its bar would not read like a miss.
+            more += 1
+        return f"{shown(figure.value, more)} {self.unit}".rstrip(), bar, "" if self.bar is None else "missed" if self.missed else "passed", spread
 
 
 def exact(value: float) -> Figure:
@@ -85,7 +89,7 @@ def not_run(name: str, bar: float | None, unit: str, why: Unable, sense: Literal
     return Row(name, None, bar, unit, sense, f"{why.words}: {why}", isinstance(why, Wrong))
 
 
-def shown(value: float) -> str:
-    """*value* with three digits, or all that stand before the point."""
+def shown(value: float, more: int = 0) -> str:
+    """*value* with three digits, or all that stand before the point; and *more* behind it."""
     size = abs(value)
-    return f"{value:,.0f}" if size >= 100 else f"{value:.1f}" if size >= 10 else f"{value:.2f}" if size >= 1 else f"{value:.3f}"
+    return f"{value:,.{(0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3) + more}f}"

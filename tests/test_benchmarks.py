@@ -1,12 +1,16 @@
 """The benchmark's own machinery: what it says of a figure, what it lets through as an answer, and what it writes. Nothing is timed."""
 
 import datetime as dt
+import json
 import os
+import re
+import shutil
 import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +35,8 @@ from wsgibatch._lookup import members
 HERE, ELSEWHERE = (record.Machine(name, 2, "Linux x86_64", "CPython 3.11.7") for name in ("Here", "Elsewhere"))
 
 
-def answer(*rows: Row, day: int = 1) -> record.Answer:
-    return record.Answer("how fast it is", dt.date(2026, 1, day), list(rows))
+def answer(*rows: Row, day: int = 1, code: str = "") -> record.Answer:
+    return record.Answer("how fast it is", dt.date(2026, 1, day), list(rows), code)
 
 
 # What is said of a figure
@@ -49,6 +53,18 @@ def test_a_figure_misses_a_bar_that_is_the_least_by_being_less() -> None:
 def test_a_row_reads_as_its_bar_is_meant() -> None:
     assert Row("", Figure(7.31, 7.2, 7.4), 5, "x", ">=").told == ("7.31 x", ">= 5.00", "passed", "7.20 to 7.40")
     assert Row("", exact(45_321), 45_000, "").told == ("45,321", "<= 45,000", "missed", "")
+
+
+@pytest.mark.parametrize(
+    ("value", "bar", "sense", "reads"),
+    [(1.1428, 1.14, "<=", "1.143 x"), (1.14004, 1.14, "<=", "1.14004 x"), (1.1478, 1.15, ">=", "1.148 x"), (45_000.4, 45_000, "<=", "45,000.4 x")],
+)
+def test_what_misses_its_bar_does_not_read_like_it(value: float, bar: float, sense: Any, reads: str) -> None:
+    assert Row("", exact(value), bar, "x", sense).told[0] == reads
+
+
+def test_what_passes_its_bar_may_read_like_it() -> None:
+    assert Row("", exact(1.1396), 1.14, "x").told[0] == "1.14 x"
 
 
 def test_what_was_not_run_keeps_its_bar_and_has_not_missed_it() -> None:
@@ -339,7 +355,16 @@ def test_answers_are_put_between_the_marks(published: Path) -> None:
     assert "Here, 2 cores, Linux x86_64, CPython 3.11.7; 2026-01-01" in page
     assert "Flask 1.19 x <= 1.22 passed" in page
     assert "* Flask: by the clock." in page
-    assert "Flask 1.19 x <= 1.22\n" in (published / "readme.rst").read_text().replace(tables.FEW["p4", "Flask"], "Flask")
+    assert "Flask 1.19 x <= 1.22 passed\n" in (published / "readme.rst").read_text().replace(tables.FEW["p4", "Flask"], "Flask")
+
+
+def test_the_page_says_of_which_code_its_answers_are(published: Path) -> None:
+    row = Row("JSON", exact(1), None, "x")
+    of = {"p5": answer(row), "p6": answer(row, code="wsgibatch 1.0 (c0ffee5)"), "sizes": answer(row, code="wsgibatch 1.0 (c0ffee5)")}
+
+    tables.publish(record.Record(HERE, of))
+
+    assert "; 2026-01-01; wsgibatch 1.0 (c0ffee5).\n" in (published / "page.rst").read_text()
 
 
 def test_answers_to_some_questions_stand_beside_the_earlier_ones(published: Path) -> None:
@@ -351,6 +376,45 @@ def test_answers_to_some_questions_stand_beside_the_earlier_ones(published: Path
     kept = record.read(published / "answers.json")
     assert {name: told.date.day for name, told in kept.questions.items()} == {"p3": 2, "p5": 1, "p6": 2, "sizes": 1}
     assert [*kept.questions] == ["p3", "p5", "p6", "sizes"]
+
+
+def test_an_old_record_that_says_of_no_code_is_read(tmp_path: Path) -> None:
+    record.write(record.Record(HERE, {"p5": answer(Row("JSON", exact(1), None, "x"))}), tmp_path / "told.json")
+    told = json.loads((tmp_path / "told.json").read_text())
+    del told["questions"]["p5"]["code"], told["questions"]["p5"]["rows"][0]["wrong"]
+    (tmp_path / "told.json").write_text(json.dumps(told))
+
+    assert record.read(tmp_path / "told.json").questions["p5"].code == ""
+
+
+@pytest.fixture
+def revised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with one commit, which stands for this one."""
+    if shutil.which("git") is None:
+        pytest.skip("there is no git")
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks" / "code.py").write_text("1\n")
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=Somebody", "-c", "user.email=somebody@shop.example"]
+    for arguments in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "first"]):
+        subprocess.run([*git, *arguments], check=True)
+    monkeypatch.setattr(record, "ROOT", tmp_path)
+    return tmp_path
+
+
+def test_code_is_told_by_its_version_and_revision(revised: Path) -> None:
+    assert re.fullmatch(r"wsgibatch [0-9.]+ \([0-9a-f]{4,}\)", record.this_code())
+
+
+def test_code_that_was_changed_is_told_as_that(revised: Path) -> None:
+    (revised / "benchmarks" / "code.py").write_text("2\n")
+
+    assert record.this_code().endswith("+)")
+
+
+def test_code_without_a_repository_is_told_by_its_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record, "ROOT", tmp_path)
+
+    assert record.this_code() == f"wsgibatch {version('wsgibatch')}"
 
 
 def test_answers_of_two_machines_do_not_stand_together(published: Path) -> None:
@@ -438,6 +502,13 @@ def test_a_question_that_fails_is_told_in_a_line(failing: Path, capsys: pytest.C
     command.main()
 
     assert "\n  fails could not be answered: RuntimeError: no\n" in capsys.readouterr().out
+
+
+def test_an_answer_says_of_which_code_it_is(asked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "good", "--json", str(asked / "told.json")])
+    command.main()
+
+    assert record.read(asked / "told.json").questions["good"].code == record.this_code()
 
 
 def test_a_question_that_nobody_knows_is_refused(asked: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
