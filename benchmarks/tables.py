@@ -98,8 +98,10 @@ def _notes(rows: list[Row]) -> str:
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    """A table, without the columns in which no row has anything; the first one stays."""
-    kept = [0, *(place for place, column in enumerate(zip(*rows, strict=True)) if place and any(column))]
+    """A table, without the columns in which no row has anything; nothing without rows, since there is no such table."""
+    if not rows:
+        return ""
+    kept = [place for place, column in enumerate(zip(*rows, strict=True)) if any(column)]
     head, *rows = [tuple(row[place] for place in kept) for row in (head, *rows)]
     widths = [max(1, *map(len, column)) for column in zip(head, *rows, strict=True)]
     rule = " ".join("=" * width for width in widths)

@@ -1,5 +1,6 @@
 """The benchmark's own machinery: what it says of a figure, what it lets through as an answer, and what it writes. Nothing is timed."""
 
+import ctypes
 import datetime as dt
 import json
 import os
@@ -24,7 +25,7 @@ from benchmarks.contestants import django_batch_requests as django_peer
 from benchmarks.contestants import kinto as kinto_peer
 from benchmarks.measure import alone
 from benchmarks.posting import Mismatch, check, poster
-from benchmarks.questions import names, p1, p2, parts
+from benchmarks.questions import names, p1, p2, p9, parts
 from benchmarks.served import gunicorn
 from benchmarks.wire import ways
 from tests import peers
@@ -254,6 +255,23 @@ def test_a_process_that_times_itself_takes_turns_with_ours(monkeypatch: pytest.M
     assert (len(ours), theirs) == (3, [0.5, 1.5, 2.5])
 
 
+# What takes memory
+
+
+@pytest.mark.skipif(not p9._PEAK.exists() or not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="only glibc gives memory back when it is told to")
+def test_what_was_freed_before_a_batch_is_not_there_for_it() -> None:
+    assert alone(_given_back) > 40
+
+
+def _given_back() -> float:
+    """Megabytes, of fifty that were freed below one piece that was not."""
+    pieces = [b"x" * 9_999 + bytes([number % 256]) for number in range(5_000)]
+    del pieces[:-1]
+    before = p9._resident("VmRSS")
+    p9._give_back()
+    return before - p9._resident("VmRSS")
+
+
 # What counts instructions
 
 
@@ -356,6 +374,12 @@ def test_answers_are_put_between_the_marks(published: Path) -> None:
     assert "Flask 1.19 x <= 1.22 passed" in page
     assert "* Flask: by the clock." in page
     assert "Flask 1.19 x <= 1.22 passed\n" in (published / "readme.rst").read_text().replace(tables.FEW["p4", "Flask"], "Flask")
+
+
+def test_the_readme_has_no_table_where_nothing_of_its_own_was_asked(published: Path) -> None:
+    tables.publish(record.Record(HERE, {"p5": answer(Row("JSON", exact(1), None, "x"))}))
+
+    assert "===" not in (published / "readme.rst").read_text()
 
 
 def test_the_page_says_of_which_code_its_answers_are(published: Path) -> None:
