@@ -1,12 +1,16 @@
 """What tests have done in the environments of the benchmark's peers, where there is no pytest."""
 
+import socket
 import threading
+from contextlib import closing
 from importlib import import_module
+from typing import Any
 
 from benchmarks import work
 from benchmarks.answers import Figure, exact
 from benchmarks.apart import judged, prepared
 from benchmarks.posting import check
+from benchmarks.wire import Connection
 
 
 def answered(contestant: str, app: str, kind: str) -> Figure:
@@ -29,3 +33,29 @@ def answering_wrongly() -> Figure:
 def hanging() -> Figure:
     threading.Event().wait()
     return exact(1)
+
+
+def calling_their_own_server() -> Figure:
+    """The connections on which the route of FastAPI sends the requests of three batches."""
+    # It is in their environment only.
+    uvicorn: Any = import_module("uvicorn")
+
+    from benchmarks.contestants import fastapi_loopback
+
+    callers: list[Any] = []
+
+    async def watched(scope: Any, receive: Any, send: Any) -> None:
+        if scope.get("path", "").startswith("/items/"):
+            callers.append(scope["client"])
+        await fastapi_loopback.app(scope, receive, send)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = uvicorn.Server(uvicorn.Config(watched, log_level="warning"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        with closing(Connection(f"http://127.0.0.1:{listening.getsockname()[1]}")) as connection:
+            for _ in range(3):
+                connection.post(work.gets(100))
+        server.should_exit = True
+        thread.join()
+    return exact(len(set(callers)))

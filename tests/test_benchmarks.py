@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ import pytest
 from benchmarks import __main__ as command
 from benchmarks import apart, apps, instructions, questions, record, tables, work
 from benchmarks.answers import Figure, Row, Unable, Wrong, exact, not_run, row
-from benchmarks.contestants import batch, flask_aggregator, flask_batch, flask_client, part, webob_blank, werkzeug_client
+from benchmarks.contestants import batch, fastapi_loopback, flask_aggregator, flask_batch, flask_client, part, webob_blank, werkzeug_client
 from benchmarks.contestants import django_batch_requests as django_peer
 from benchmarks.contestants import kinto as kinto_peer
 from benchmarks.measure import alone
@@ -156,12 +156,19 @@ PEERS = {
 @pytest.mark.parametrize("peer", PEERS)
 def test_a_peer_answers_in_its_environment_what_the_app_does(peer: str) -> None:
     packages, app, kind = PEERS[peer]
+
+    assert apart.inside(environment(packages), peers.answered, peer, app, kind) == exact(2)
+
+
+def environment(packages: Sequence[str]) -> Path:
     try:
-        python = apart.environment(packages)
+        return apart.environment(packages)
     except Unable as reason:
         pytest.skip(f"no environment for it can be made here: {reason}")
 
-    assert apart.inside(python, peers.answered, peer, app, kind) == exact(2)
+
+def test_the_route_that_calls_its_own_server_does_so_on_ten_connections_that_stay_open() -> None:
+    assert apart.inside(environment(fastapi_loopback.PACKAGES), peers.calling_their_own_server) == exact(10)
 
 
 @pytest.mark.parametrize("name", ["decode", "plan", "environ", "call", "encode"])
