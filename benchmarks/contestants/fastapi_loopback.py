@@ -1,7 +1,8 @@
 """The same requests in one batch, through a route that a user of FastAPI would write: it sends each of them to its own server, over HTTP.
 
 They are sent side by side, on ten connections that stay open. Left to itself, httpx opens a hundred for the first batch, closes most of them
-again, and goes on with fewer than ten, no faster; nor is it faster where all hundred stay open. It is served as FastAPI's documentation says: uvicorn, with its faster parts.
+again, and goes on with fewer than ten, no faster; nor is it faster where all hundred stay open. It is served as FastAPI's documentation says:
+uvicorn, with its faster parts.
 """
 
 import asyncio
