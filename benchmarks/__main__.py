@@ -1,18 +1,21 @@
-"""``python -m benchmarks [QUESTION ...] [--json FILE] [--publish]``: a table for each question; the exit status is 1 when a bar is missed."""
+"""``python -m benchmarks [QUESTION ...] [--json FILE] [--publish]``: a table for each question."""
 
 import argparse
 import datetime as dt
 import sys
+import traceback
 from importlib import import_module
 from pathlib import Path
 
 from . import questions, record, tables
 from .answers import Row
 
+STATUS = "The exit status is 1 when a bar is missed, and 2 when a question could not be answered."
+
 
 def main() -> int:
     known = questions.names()
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure wsgibatch against its bars.")
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description="Measure wsgibatch against its bars.", epilog=STATUS)
     parser.add_argument("question", nargs="*", type=str.lower, help=f"what to ask, of {', '.join(known)}; all if left out")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the answers to FILE as well")
     parser.add_argument("--publish", action="store_true", help="put the answers into the documentation, where they replace the earlier ones")
@@ -20,24 +23,30 @@ def main() -> int:
     unknown = sorted(set(arguments.question) - set(known))
     if unknown:
         parser.error(f"there is no question {', '.join(unknown)} (known: {', '.join(known)})")
-    told = record.Record(record.this_machine(), {})
-    print(told.machine, "\n", flush=True)
+    told, code = record.Record(record.this_machine(), {}), record.this_code()
+    print(told.machine, code, "", sep="\n", flush=True)
+    asked = arguments.question or known
     try:
-        for name in arguments.question or known:
-            told.questions[name] = _asked(name)
+        for name in asked:
+            try:
+                told.questions[name] = _asked(name, code)
+            # A question that fails takes no others with it.
+            except Exception as error:
+                print(f"  {name} could not be answered: {type(error).__name__}: {str(error).partition(chr(10))[0]}\n", flush=True)
+                traceback.print_exc()
     finally:
-        # A question that fails takes no others with it.
+        # Whoever interrupts it keeps what was answered.
         if arguments.json:
             record.write(told, arguments.json)
         if arguments.publish:
             tables.publish(told)
-    return int(told.missed)
+    return 2 if told.questions.keys() < set(asked) else int(told.missed)
 
 
-def _asked(name: str) -> record.Answer:
+def _asked(name: str, code: str) -> record.Answer:
     question = import_module(f"{questions.__name__}.{name}")
     print(f"{name}: {question.title}", flush=True)
-    answer = record.Answer(question.title, dt.datetime.now(dt.UTC).date(), question.ask())
+    answer = record.Answer(question.title, dt.datetime.now(dt.UTC).date(), question.ask(), code)
     width = max(len(row.name) for row in answer.rows)
     print(*(_line(row, width) for row in answer.rows), "", sep="\n", flush=True)
     return answer

@@ -1,8 +1,27 @@
 """The answers to questions: tables with a row for each bar."""
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, ParamSpec
 
 from msgspec import Struct
+
+P = ParamSpec("P")
+
+
+class Unable(Exception):
+    """Why something cannot be measured here."""
+
+    status = 69
+    """Of a process that ends with it (EX_UNAVAILABLE in sysexits.h)."""
+    words = "cannot be run here"
+
+
+class Wrong(Unable):
+    """How a peer that does run answers otherwise than it should."""
+
+    status = 65
+    """EX_DATAERR."""
+    words = "answered wrongly"
 
 
 class Figure(Struct):
@@ -25,6 +44,8 @@ class Row(Struct):
     """Is the bar the most that the figure may be, or the least? The least is for how many times faster we are."""
     note: str = ""
     """What a reader has to know to judge the figure, such as what a peer leaves out."""
+    wrong: bool = False
+    """Is there no figure because the answers were wrong?"""
 
     @property
     def missed(self) -> bool:
@@ -39,9 +60,13 @@ class Row(Struct):
         figure = self.figure
         bar = "" if self.bar is None else f"{self.sense} {shown(self.bar)}"
         if figure is None:
-            return "not run", bar, "", ""
+            return "wrong" if self.wrong else "not run", bar, "", ""
         spread = "" if figure.low == figure.high else f"{shown(figure.low)} to {shown(figure.high)}"
-        return f"{shown(figure.value)} {self.unit}".rstrip(), bar, "" if self.bar is None else "missed" if self.missed else "passed", spread
+        more = 0
+        while self.missed and shown(figure.value, more) == shown(self.bar or 0, more):
+            # What reads like its bar would not read like a miss.
+            more += 1
+        return f"{shown(figure.value, more)} {self.unit}".rstrip(), bar, "" if self.bar is None else "missed" if self.missed else "passed", spread
 
 
 def exact(value: float) -> Figure:
@@ -49,12 +74,22 @@ def exact(value: float) -> Figure:
     return Figure(value, value, value)
 
 
-def not_run(name: str, bar: float | None, unit: str, why: object, sense: Literal["<=", ">="] = "<=") -> Row:
+def row(
+    name: str, bar: float | None, unit: str, sense: Literal["<=", ">="], note: str, measure: Callable[P, Figure], *args: P.args, **kwargs: P.kwargs
+) -> Row:
+    """The row of what *measure* gives, or of why it cannot."""
+    try:
+        return Row(name, measure(*args, **kwargs), bar, unit, sense, note)
+    except Unable as error:
+        return not_run(name, bar, unit, error, sense)
+
+
+def not_run(name: str, bar: float | None, unit: str, why: Unable, sense: Literal["<=", ">="] = "<=") -> Row:
     """The row of what cannot be measured here."""
-    return Row(name, None, bar, unit, sense, f"cannot be run here: {why}")
+    return Row(name, None, bar, unit, sense, f"{why.words}: {why}", isinstance(why, Wrong))
 
 
-def shown(value: float) -> str:
-    """*value* with three digits, or all that stand before the point."""
+def shown(value: float, more: int = 0) -> str:
+    """*value* with three digits, or all that stand before the point; and *more* behind it."""
     size = abs(value)
-    return f"{value:,.0f}" if size >= 100 else f"{value:.1f}" if size >= 10 else f"{value:.2f}" if size >= 1 else f"{value:.3f}"
+    return f"{value:,.{(0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3) + more}f}"

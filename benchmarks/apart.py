@@ -14,14 +14,16 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Timer
 from time import process_time
 from typing import Any
 
 import msgspec
 
 from . import apps
-from .answers import Figure
+from .answers import Figure, Unable, Wrong
 from .measure import ROUNDS, SECONDS, repetitions, timed
+from .posting import Mismatch
 from .work import Work
 
 # What this package and ours import, whatever the peer.
@@ -31,12 +33,8 @@ VARIABLES = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
 """What a process in such an environment is given: our packages come from here, so that they need not be installed again when they change."""
 
 
-UNABLE = 69
-"""The status of a process that ends with :class:`Unable`."""
-
-
-class Unable(Exception):
-    """Why a peer cannot be run here."""
+PATIENCE = 300
+"""Seconds that are waited for a peer to say something; a case that is measured takes a tenth of it."""
 
 
 def environment(packages: Sequence[str]) -> Path:
@@ -58,10 +56,10 @@ def library(python: str, packages: Sequence[str]) -> tuple[str, Path]:
     return program, _kept([version, *packages], lambda made: _done([*install, str(made), *packages]))
 
 
-def inside(python: Path, function: Callable[..., list[Figure]], *arguments: Any) -> list[Figure]:
+def inside(python: Path, function: Callable[..., Figure], *arguments: Any) -> Figure:
     """What *function*, one of the questions', gives in a process of *python*.
 
-    :raises Unable: when it does.
+    :raises Unable: when it does, or is not done in time.
     :raises RuntimeError: when it fails otherwise, as where it is not the peer that does not work.
     """
     with tempfile.NamedTemporaryFile("rb") as told:
@@ -74,12 +72,15 @@ def inside(python: Path, function: Callable[..., list[Figure]], *arguments: Any)
             function.__name__,
             msgspec.json.encode(arguments).decode(),
         ]
-        done = subprocess.run(command, check=False, capture_output=True, text=True, env=VARIABLES)
-        if done.returncode == UNABLE:
-            raise Unable(_last_line(done.stderr))
+        try:
+            done = subprocess.run(command, check=False, capture_output=True, text=True, env=VARIABLES, timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise _late() from None
+        if done.returncode in {Unable.status, Wrong.status}:
+            raise _why(done.returncode, done.stderr)
         if done.returncode:
             raise RuntimeError(f"{function.__name__}{arguments} failed in {python}:\n{done.stderr}")
-        return msgspec.json.decode(told.read(), type=list[Figure])
+        return msgspec.json.decode(told.read(), type=Figure)
 
 
 def prepared(contestant: Any, app: str, work: Work) -> tuple[Any, Callable[[], object]]:
@@ -87,9 +88,21 @@ def prepared(contestant: Any, app: str, work: Work) -> tuple[Any, Callable[[], o
 
     :raises Unable: when the peer does not come so far.
     """
-    try:
+    with judged():
         loaded = apps.load(app).app
         return loaded, contestant.prepare(loaded, work)
+
+
+@contextmanager
+def judged() -> Iterator[None]:
+    """What fails in the block is held against the peer.
+
+    :raises Unable: when something does.
+    """
+    try:
+        yield
+    except Mismatch as error:
+        raise Wrong(str(error)) from error
     except Exception as error:
         raise Unable(f"{type(error).__name__}: {error}") from error
 
@@ -99,7 +112,7 @@ def taking_turns(run: Callable[[], object], command: Sequence[str], variables: M
 
     *command* writes a line when it is ready, and the seconds of one call for each line.
 
-    :raises Unable: when it ends before it is ready.
+    :raises Unable: when it ends, or says nothing for too long.
     """
     ours: list[float] = []
     theirs: list[float] = []
@@ -125,15 +138,33 @@ def _started(command: Sequence[str], variables: Mapping[str, str]) -> Iterator[C
         if asked is None or told is None:
             raise RuntimeError("there are no pipes to a process that was started with them")
 
-        def watch() -> float:
-            print(file=asked, flush=True)
-            return float(told.readline())
+        def line() -> str:
+            alarm = Timer(PATIENCE, process.kill)
+            alarm.start()
+            said = told.readline()
+            if not said:
+                process.wait()
+            late = alarm.finished.is_set()
+            alarm.cancel()
+            if late:
+                raise _late()
+            if not said.strip():
+                complaints.seek(0)
+                raise _why(process.returncode, complaints.read())
+            return said
 
-        if not told.readline():
-            process.wait()
-            complaints.seek(0)
-            raise Unable(_last_line(complaints.read()))
-        yield watch
+        def watch() -> float:
+            # Whoever has ended says nothing more either. What print could not send would fail once more when the pipe is closed.
+            with suppress(BrokenPipeError):
+                os.write(asked.fileno(), b"\n")
+            return float(line())
+
+        try:
+            line()
+            yield watch
+        finally:
+            # It has told all it had to, or never will.
+            process.kill()
 
 
 def _found(python: str) -> tuple[str, str]:
@@ -188,6 +219,15 @@ def _done(command: Sequence[str]) -> str:
     if done.returncode:
         raise Unable(_last_line(done.stderr or done.stdout))
     return done.stdout + done.stderr
+
+
+def _late() -> Unable:
+    return Unable(f"it said nothing for {PATIENCE} s")
+
+
+def _why(status: int | None, said: str) -> Unable:
+    """Why a process that ended with *status* has failed, by the last that it *said*."""
+    return (Wrong if status == Wrong.status else Unable)(_last_line(said))
 
 
 def _last_line(text: str) -> str:

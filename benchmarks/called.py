@@ -6,17 +6,17 @@ from pathlib import Path
 
 import msgspec
 
-from .apart import UNABLE, Unable
+from .answers import Unable
 
 
 def main(told: str, module: str, function: str, arguments: str) -> int:
     """Write to the file *told* what *function* of *module* gives for *arguments*, a list in JSON."""
     try:
-        figures = getattr(import_module(module), function)(*msgspec.json.decode(arguments))
+        figure = getattr(import_module(module), function)(*msgspec.json.decode(arguments))
     except Unable as error:
         print(error, file=sys.stderr)
-        return UNABLE
-    Path(told).write_bytes(msgspec.json.encode(figures))
+        return error.status
+    Path(told).write_bytes(msgspec.json.encode(figure))
     return 0
 
 

@@ -11,8 +11,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from typing import TypeAlias
@@ -20,6 +21,7 @@ from typing import TypeAlias
 from wsgibatch.executors import _burst
 
 from . import apps, work
+from .answers import P, Row, Unable, exact, not_run
 
 Entry: TypeAlias = tuple[str, str, str]
 """A contestant, an app and a kind of work, by their names. A contestant in several parts has one named: ``part:decode``."""
@@ -34,12 +36,20 @@ _PERF = re.compile(r"^([0-9]+),[^,]*,instructions:u", re.MULTILINE)
 _CALLGRIND = re.compile(r"Collected : ([0-9]+)")
 
 
+def counted(name: str, bar: float | None, unit: str, count: Callable[P, float], *args: P.args, **kwargs: P.kwargs) -> Row:
+    """The row of what *count* gives, which says what counted."""
+    try:
+        return Row(name, exact(count(*args, **kwargs)), bar, unit, note=f"counted by {gauge()}")
+    except Unable as error:
+        return not_run(name, bar, unit, error)
+
+
 def per_item(entries: Sequence[Entry], count: int, lengths: tuple[int, int]) -> list[float]:
     """Instructions per item, for each of *entries*.
 
     :param count: items of a batch.
     :param lengths: batches of the short run and of the long one.
-    :raises RuntimeError: when there is nothing to count with.
+    :raises Unable: when there is nothing to count with.
     """
     for entry in entries:
         subprocess.run(_command(entry, count, 1), env=_ENVIRONMENT, check=True)
@@ -55,13 +65,15 @@ def per_item(entries: Sequence[Entry], count: int, lengths: tuple[int, int]) -> 
 def gauge() -> str:
     """What instructions are counted with here: ``perf`` or ``callgrind``.
 
-    :raises RuntimeError: when there is neither.
+    :raises Unable: when there is neither.
     """
-    if shutil.which("perf") and _PERF.search(_with_perf([sys.executable, "-c", ""])):
-        return "perf"
+    # Where the machine does not let it count, perf fails or tells nothing.
+    with suppress(OSError, subprocess.CalledProcessError):
+        if _PERF.search(_with_perf([sys.executable, "-c", ""])):
+            return "perf"
     if shutil.which("valgrind"):
         return "callgrind"
-    raise RuntimeError("neither perf nor valgrind can count instructions here")
+    raise Unable("neither perf nor valgrind can count instructions here")
 
 
 @cache
@@ -75,7 +87,7 @@ def _counted(*command: str) -> int:
 
 def _with_perf(command: list[str]) -> str:
     with tempfile.NamedTemporaryFile("r") as told:
-        subprocess.run(["perf", "stat", "-x", ",", "-e", "instructions:u", "-o", told.name, *command], env=_ENVIRONMENT, check=False)
+        subprocess.run(["perf", "stat", "-x", ",", "-e", "instructions:u", "-o", told.name, *command], env=_ENVIRONMENT, check=True)
         return told.read()
 
 

@@ -5,14 +5,20 @@ from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
+from wsgibatch import WSGIBatchError
+
 from .contestants import bare
 from .work import Work, WSGIApp, environ_of, speaker
+
+
+class Mismatch(RuntimeError):
+    """How an answer differs from what it should be."""
 
 
 def poster(endpoint: WSGIApp, app: WSGIApp, work: Work) -> Callable[[], None]:
     """Posts the batch to *endpoint*, which answers it by way of *app* or what is in it.
 
-    :raises RuntimeError: when the batch or a request in it is not answered with 200, or with something else than *app* answers.
+    :raises Mismatch: when the batch or a request in it is not answered with 200, or with something else than *app* answers.
     """
     outer = environ_of("POST", work.target, {"Content-Type": work.content_type}, work.batch)
     told: list[tuple[str, list[tuple[str, str]]]] = []
@@ -29,18 +35,25 @@ def poster(endpoint: WSGIApp, app: WSGIApp, work: Work) -> Callable[[], None]:
 def check(status: str, headers: list[tuple[str, str]], body: bytes, work: Work, expected: list[bytes]) -> None:
     """Is *body* a whole answer to the batch, in which each request is answered with 200 and with the bytes or the JSON that are *expected*?
 
-    :raises RuntimeError: when it is not.
+    :raises Mismatch: when it is not.
     """
     if not status.startswith("200 "):
-        raise RuntimeError(f"the batch was answered with {status}: {body[:200]!r}")
-    for answer, alone in zip(speaker(work.dialect).read(headers, body, work.requests), expected, strict=True):
+        raise Mismatch(f"the batch was answered with {status}: {body[:200]!r}")
+    try:
+        answers = speaker(work.dialect).read(headers, body, work.requests)
+    except (ValueError, WSGIBatchError) as error:
+        raise Mismatch(f"the batch was answered with {body[:200]!r}: {error}") from error
+    for answer, alone in zip(answers, expected, strict=True):
         # The format of Flask-Aggregator has no statuses.
         if answer.status not in {0, 200} or not _same(answer.body, alone):
-            raise RuntimeError(f"a request that is answered with {alone[:200]!r} alone was answered with {answer.status}, {answer.body[:200]!r}")
+            raise Mismatch(f"a request that is answered with {alone[:200]!r} alone was answered with {answer.status}, {answer.body[:200]!r}")
 
 
 def _same(one: bytes, other: bytes) -> bool:
-    return one == other or bool(json.loads(one) == json.loads(other))
+    try:
+        return one == other or bool(json.loads(one) == json.loads(other))
+    except ValueError:
+        return False
 
 
 def _send(endpoint: WSGIApp, outer: dict[str, Any], body: bytes, start_response: Callable[..., Any]) -> list[bytes]:

@@ -1,15 +1,20 @@
-"""What was measured, when and where: as it is written to a file, and read again."""
+"""What was measured, when, where and of which code: as it is written to a file, and read again."""
 
 import datetime as dt
 import os
 import platform
+import shutil
+import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
 from msgspec import Struct
 
 from .answers import Row
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 class Machine(Struct, frozen=True):
@@ -30,6 +35,8 @@ class Answer(Struct):
     title: str
     date: dt.date
     rows: list[Row]
+    code: str = ""
+    """What was measured, as :func:`this_code` tells it; nothing in old records."""
 
 
 class Record(Struct):
@@ -48,6 +55,16 @@ def this_machine() -> Machine:
     return Machine(_processor(), os.cpu_count() or 1, f"{platform.system()} {platform.machine()}", python)
 
 
+def this_code() -> str:
+    """The version of wsgibatch, and the revision if there is one, with a ``+`` where the code was changed since."""
+    told = f"wsgibatch {version('wsgibatch')}"
+    # Somebody else's repository may lie around an unpacked archive.
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
+        return told
+    changed = _git("status", "--porcelain", "--", "wsgibatch", "benchmarks")
+    return f"{told} ({_git('rev-parse', '--short', 'HEAD')}{'+' if changed else ''})"
+
+
 def write(record: Record, file: Path) -> None:
     """As JSON, in which each row also says whether it missed its bar."""
     told = msgspec.to_builtins(record, builtin_types=(dt.date,))
@@ -59,6 +76,10 @@ def write(record: Record, file: Path) -> None:
 
 def read(file: Path) -> Record:
     return msgspec.json.decode(file.read_bytes(), type=Record)
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", "-C", str(ROOT), *arguments], check=True, capture_output=True, text=True).stdout.strip()
 
 
 def _processor() -> str:

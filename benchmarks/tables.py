@@ -77,14 +77,15 @@ def all_tables(told: Record) -> str:
 
 def few(told: Record) -> str:
     """What :data:`FEW` names, as far as it was asked."""
-    rows = {(name, row.name): row.told for name, answer in told.questions.items() for row in answer.rows}
-    return "\n".join([_measured(told), _table(("", "Figure", "Bar"), [(words, *rows[place][:2]) for place, words in FEW.items() if place in rows])])
+    rows = {(name, row.name): row.told[:3] for name, answer in told.questions.items() for row in answer.rows}
+    return "\n".join([_measured(told), _table(("", "Figure", "Bar", ""), [(words, *rows[place]) for place, words in FEW.items() if place in rows])])
 
 
 def _measured(told: Record) -> str:
     dates = sorted({answer.date.isoformat() for answer in told.questions.values()})
     when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
-    return f"Measured on {told.machine}; {when}.\n"
+    codes = dict.fromkeys(answer.code for answer in told.questions.values() if answer.code)
+    return f"Measured on {told.machine}; {'; '.join([when, *codes])}.\n"
 
 
 def _notes(rows: list[Row]) -> str:
@@ -97,7 +98,9 @@ def _notes(rows: list[Row]) -> str:
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    """A table, without the columns in which no row has anything."""
+    """A table, without the columns in which no row has anything; nothing without rows, since there is no such table."""
+    if not rows:
+        return ""
     kept = [place for place, column in enumerate(zip(*rows, strict=True)) if any(column)]
     head, *rows = [tuple(row[place] for place in kept) for row in (head, *rows)]
     widths = [max(1, *map(len, column)) for column in zip(head, *rows, strict=True)]

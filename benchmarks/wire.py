@@ -8,7 +8,7 @@ from itertools import chain
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from .posting import check
+from .posting import Mismatch, check
 from .work import Work
 
 CONNECTIONS = 8
@@ -29,7 +29,7 @@ class Ways(NamedTuple):
 def ways(base: str, work: Work) -> Iterator[Ways]:
     """The ways to the server at *base*.
 
-    :raises RuntimeError: when a request is not answered with 200, or in a batch otherwise than alone.
+    :raises Mismatch: when a request is not answered with 200, or in a batch otherwise than alone.
     """
     with ExitStack() as opened:
         first, *others = [opened.enter_context(closing(Connection(base))) for _ in range(CONNECTIONS)]
@@ -70,5 +70,5 @@ class Connection:
         response = self._connection.getresponse()
         content = response.read()
         if response.status != 200:
-            raise RuntimeError(f"{method} {path} was answered with {response.status}: {content[:200]!r}")
+            raise Mismatch(f"{method} {path} was answered with {response.status}: {content[:200]!r}")
         return response.getheaders(), content

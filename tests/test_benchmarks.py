@@ -1,24 +1,31 @@
 """The benchmark's own machinery: what it says of a figure, what it lets through as an answer, and what it writes. Nothing is timed."""
 
+import ctypes
 import datetime as dt
+import json
+import os
+import re
+import shutil
 import socket
+import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import apart, apps, questions, record, tables, work
-from benchmarks.answers import Figure, Row, exact, not_run
-from benchmarks.contestants import batch, flask_aggregator, flask_batch, flask_client, part, webob_blank, werkzeug_client
+from benchmarks import apart, apps, instructions, questions, record, tables, work
+from benchmarks.answers import Figure, Row, Unable, Wrong, exact, not_run, row
+from benchmarks.contestants import batch, fastapi_loopback, flask_aggregator, flask_batch, flask_client, part, webob_blank, werkzeug_client
 from benchmarks.contestants import django_batch_requests as django_peer
 from benchmarks.contestants import kinto as kinto_peer
 from benchmarks.measure import alone
-from benchmarks.posting import poster
-from benchmarks.questions import names
+from benchmarks.posting import Mismatch, check, poster
+from benchmarks.questions import names, p1, p2, p9, parts
 from benchmarks.served import gunicorn
 from benchmarks.wire import ways
 from tests import peers
@@ -29,8 +36,8 @@ from wsgibatch._lookup import members
 HERE, ELSEWHERE = (record.Machine(name, 2, "Linux x86_64", "CPython 3.11.7") for name in ("Here", "Elsewhere"))
 
 
-def answer(*rows: Row, day: int = 1) -> record.Answer:
-    return record.Answer("how fast it is", dt.date(2026, 1, day), list(rows))
+def answer(*rows: Row, day: int = 1, code: str = "") -> record.Answer:
+    return record.Answer("how fast it is", dt.date(2026, 1, day), list(rows), code)
 
 
 # What is said of a figure
@@ -49,10 +56,31 @@ def test_a_row_reads_as_its_bar_is_meant() -> None:
     assert Row("", exact(45_321), 45_000, "").told == ("45,321", "<= 45,000", "missed", "")
 
 
-def test_what_was_not_run_keeps_its_bar_and_has_not_missed_it() -> None:
-    row = not_run("", 5, "x", "no such package", ">=")
+@pytest.mark.parametrize(
+    ("value", "bar", "sense", "reads"),
+    [(1.1428, 1.14, "<=", "1.143 x"), (1.14004, 1.14, "<=", "1.14004 x"), (1.1478, 1.15, ">=", "1.148 x"), (45_000.4, 45_000, "<=", "45,000.4 x")],
+)
+def test_what_misses_its_bar_does_not_read_like_it(value: float, bar: float, sense: Any, reads: str) -> None:
+    assert Row("", exact(value), bar, "x", sense).told[0] == reads
 
-    assert (row.missed, row.told, row.note) == (False, ("not run", ">= 5.00", "", ""), "cannot be run here: no such package")
+
+def test_what_passes_its_bar_may_read_like_it() -> None:
+    assert Row("", exact(1.1396), 1.14, "x").told[0] == "1.14 x"
+
+
+def test_what_was_not_run_keeps_its_bar_and_has_not_missed_it() -> None:
+    told = not_run("", 5, "x", Unable("no such package"), ">=")
+
+    assert (told.missed, told.told, told.note) == (False, ("not run", ">= 5.00", "", ""), "cannot be run here: no such package")
+
+
+def test_a_peer_that_answers_wrongly_is_not_told_as_one_that_cannot_be_run() -> None:
+    def measure() -> Figure:
+        raise Wrong("with 500")
+
+    told = row("", 5, "x", ">=", "", measure)
+
+    assert (told.missed, told.told, told.note) == (False, ("wrong", ">= 5.00", "", ""), "answered wrongly: with 500")
 
 
 # What counts as answered
@@ -78,6 +106,18 @@ def test_a_batch_in_any_dialect_is_not_measured_where_it_is_answered_otherwise(d
 
     with pytest.raises(RuntimeError, match="was answered with"):
         poster(other, apps.load("bottle").app, work.written(dialect, reads("/items/3")))
+
+
+def test_answers_that_are_no_json_are_not_what_an_app_answers_in_json() -> None:
+    answers = b'[{"status_code": 200, "reason_phrase": "OK", "headers": {}, "body": "busy"}]'
+
+    with pytest.raises(Mismatch, match="was answered with 200, b'busy'"):
+        check("200 OK", [], answers, work.gets(1), [b'{"number": 0}'])
+
+
+def test_what_is_no_answer_to_a_batch_is_a_wrong_one() -> None:
+    with pytest.raises(Mismatch, match="the batch was answered with b'busy'"):
+        check("200 OK", [], b"busy", work.gets(1), [b"{}"])
 
 
 def test_a_batch_that_is_refused_is_not_measured() -> None:
@@ -116,12 +156,19 @@ PEERS = {
 @pytest.mark.parametrize("peer", PEERS)
 def test_a_peer_answers_in_its_environment_what_the_app_does(peer: str) -> None:
     packages, app, kind = PEERS[peer]
+
+    assert apart.inside(environment(packages), peers.answered, peer, app, kind) == exact(2)
+
+
+def environment(packages: Sequence[str]) -> Path:
     try:
-        python = apart.environment(packages)
-    except apart.Unable as reason:
+        return apart.environment(packages)
+    except Unable as reason:
         pytest.skip(f"no environment for it can be made here: {reason}")
 
-    assert apart.inside(python, peers.answered, peer, app, kind) == [exact(2)]
+
+def test_the_route_that_calls_its_own_server_does_so_on_ten_connections_that_stay_open() -> None:
+    assert apart.inside(environment(fastapi_loopback.PACKAGES), peers.calling_their_own_server) == exact(10)
 
 
 @pytest.mark.parametrize("name", ["decode", "plan", "environ", "call", "encode"])
@@ -153,20 +200,56 @@ def test_what_was_made_once_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_what_could_not_be_made_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
-    with pytest.raises(apart.Unable, match=r"SystemExit|not today"):
+    with pytest.raises(Unable, match=r"SystemExit|not today"):
         apart._kept(["any"], lambda folder: apart._done([sys.executable, "-c", "raise SystemExit('not today')"]))
 
     assert [*(tmp_path / "wsgibatch-benchmarks").iterdir()] == []
 
 
 def test_a_peer_that_is_not_there_is_told_as_one_that_cannot_be_run() -> None:
-    with pytest.raises(apart.Unable, match="ModuleNotFoundError: No module named 'flask_aggregator'"):
+    with pytest.raises(Unable, match="ModuleNotFoundError: No module named 'flask_aggregator'"):
         apart.inside(Path(sys.executable), peers.answered, "flask_aggregator", "flask", "routes")
 
 
 def test_what_fails_beside_a_peer_is_not_taken_for_one_that_cannot_be_run() -> None:
     with pytest.raises(RuntimeError, match="ours does not work"):
         apart.inside(Path(sys.executable), peers.failing)
+
+
+def test_a_peer_that_answers_wrongly_in_its_environment_is_told_as_that() -> None:
+    with pytest.raises(Wrong, match="a request that is answered with"):
+        apart.inside(Path(sys.executable), peers.answering_wrongly)
+
+
+def test_a_peer_that_hangs_in_its_environment_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apart, "PATIENCE", 0.1)
+
+    with pytest.raises(Unable, match=r"said nothing for 0\.1 s"):
+        apart.inside(Path(sys.executable), peers.hanging)
+
+
+@pytest.mark.parametrize(
+    ("does", "error", "reason"),
+    [
+        ("exit('not today')", Unable, "not today"),
+        ("print('ready', flush=True); exit('no longer')", Unable, "no longer"),
+        ("print('ready', flush=True); input(); exit('no longer')", Unable, "no longer"),
+        ("print('ready', flush=True); input(); print(flush=True); input()", Unable, "no reason was told"),
+        ("print('not 200', file=sys.stderr); exit(65)", Wrong, "not 200"),
+        ("threading.Event().wait()", Unable, "said nothing for 2 s"),
+        ("print('ready', flush=True); threading.Event().wait()", Unable, "said nothing for 2 s"),
+    ],
+)
+def test_a_peer_that_does_not_take_its_turn_is_told_with_the_reason(
+    monkeypatch: pytest.MonkeyPatch, does: str, error: type[Unable], reason: str
+) -> None:
+    monkeypatch.setattr(apart, "PATIENCE", 2)
+    monkeypatch.setattr(apart, "SECONDS", 0)
+
+    with pytest.raises(Unable, match=reason) as caught:
+        apart.taking_turns(lambda: None, [sys.executable, "-c", f"import sys, threading; {does}"], {})
+
+    assert caught.type is error
 
 
 def test_a_process_that_times_itself_takes_turns_with_ours(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,6 +260,51 @@ def test_a_process_that_times_itself_takes_turns_with_ours(monkeypatch: pytest.M
     ours, theirs = apart.taking_turns(lambda: None, [sys.executable, "-c", told], {})
 
     assert (len(ours), theirs) == (3, [0.5, 1.5, 2.5])
+
+
+# What takes memory
+
+
+@pytest.mark.skipif(not p9._PEAK.exists() or not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="only glibc gives memory back when it is told to")
+def test_what_was_freed_before_a_batch_is_not_there_for_it() -> None:
+    assert alone(_given_back) > 40
+
+
+def _given_back() -> float:
+    """Megabytes, of fifty that were freed below one piece that was not."""
+    pieces = [b"x" * 9_999 + bytes([number % 256]) for number in range(5_000)]
+    del pieces[:-1]
+    before = p9._resident("VmRSS")
+    p9._give_back()
+    return before - p9._resident("VmRSS")
+
+
+# What counts instructions
+
+
+def test_where_nothing_counts_instructions_that_is_told_for_each_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    instructions.gauge.cache_clear()
+
+    rows = [row for question in (p1, p2, parts) for row in question.ask()]
+
+    assert {row.note for row in rows} == {"cannot be run here: neither perf nor valgrind can count instructions here"}
+    assert [row.bar for row in rows if row.bar] == [45_000, 65_000, *p2.BARS.values()]
+
+
+def test_a_count_says_what_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(instructions, "gauge", lambda: "perf")
+
+    assert instructions.counted("", 2, "", lambda: 1).note == "counted by perf"
+
+
+def test_what_fails_while_perf_counts_is_not_taken_for_cheap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "perf").write_text("#!/bin/sh\nexit 3\n")
+    (tmp_path / "perf").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+    with pytest.raises(subprocess.CalledProcessError):
+        instructions._with_perf(["any"])
 
 
 # Servers
@@ -252,7 +380,22 @@ def test_answers_are_put_between_the_marks(published: Path) -> None:
     assert "Here, 2 cores, Linux x86_64, CPython 3.11.7; 2026-01-01" in page
     assert "Flask 1.19 x <= 1.22 passed" in page
     assert "* Flask: by the clock." in page
-    assert "Flask 1.19 x <= 1.22\n" in (published / "readme.rst").read_text().replace(tables.FEW["p4", "Flask"], "Flask")
+    assert "Flask 1.19 x <= 1.22 passed\n" in (published / "readme.rst").read_text().replace(tables.FEW["p4", "Flask"], "Flask")
+
+
+def test_the_readme_has_no_table_where_nothing_of_its_own_was_asked(published: Path) -> None:
+    tables.publish(record.Record(HERE, {"p5": answer(Row("JSON", exact(1), None, "x"))}))
+
+    assert "===" not in (published / "readme.rst").read_text()
+
+
+def test_the_page_says_of_which_code_its_answers_are(published: Path) -> None:
+    row = Row("JSON", exact(1), None, "x")
+    of = {"p5": answer(row), "p6": answer(row, code="wsgibatch 1.0 (c0ffee5)"), "sizes": answer(row, code="wsgibatch 1.0 (c0ffee5)")}
+
+    tables.publish(record.Record(HERE, of))
+
+    assert "; 2026-01-01; wsgibatch 1.0 (c0ffee5).\n" in (published / "page.rst").read_text()
 
 
 def test_answers_to_some_questions_stand_beside_the_earlier_ones(published: Path) -> None:
@@ -264,6 +407,45 @@ def test_answers_to_some_questions_stand_beside_the_earlier_ones(published: Path
     kept = record.read(published / "answers.json")
     assert {name: told.date.day for name, told in kept.questions.items()} == {"p3": 2, "p5": 1, "p6": 2, "sizes": 1}
     assert [*kept.questions] == ["p3", "p5", "p6", "sizes"]
+
+
+def test_an_old_record_that_says_of_no_code_is_read(tmp_path: Path) -> None:
+    record.write(record.Record(HERE, {"p5": answer(Row("JSON", exact(1), None, "x"))}), tmp_path / "told.json")
+    told = json.loads((tmp_path / "told.json").read_text())
+    del told["questions"]["p5"]["code"], told["questions"]["p5"]["rows"][0]["wrong"]
+    (tmp_path / "told.json").write_text(json.dumps(told))
+
+    assert record.read(tmp_path / "told.json").questions["p5"].code == ""
+
+
+@pytest.fixture
+def revised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with one commit, which stands for this one."""
+    if shutil.which("git") is None:
+        pytest.skip("there is no git")
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks" / "code.py").write_text("1\n")
+    git = ["git", "-C", str(tmp_path), "-c", "user.name=Somebody", "-c", "user.email=somebody@shop.example"]
+    for arguments in (["init", "--quiet"], ["add", "."], ["commit", "--quiet", "--message", "first"]):
+        subprocess.run([*git, *arguments], check=True)
+    monkeypatch.setattr(record, "ROOT", tmp_path)
+    return tmp_path
+
+
+def test_code_is_told_by_its_version_and_revision(revised: Path) -> None:
+    assert re.fullmatch(r"wsgibatch [0-9.]+ \([0-9a-f]{4,}\)", record.this_code())
+
+
+def test_code_that_was_changed_is_told_as_that(revised: Path) -> None:
+    (revised / "benchmarks" / "code.py").write_text("2\n")
+
+    assert record.this_code().endswith("+)")
+
+
+def test_code_without_a_repository_is_told_by_its_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record, "ROOT", tmp_path)
+
+    assert record.this_code() == f"wsgibatch {version('wsgibatch')}"
 
 
 def test_answers_of_two_machines_do_not_stand_together(published: Path) -> None:
@@ -309,7 +491,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "bad.py").write_text(text.format(3))
     monkeypatch.setattr(questions, "__path__", [str(tmp_path)])
     yield tmp_path
-    for name in ("good", "bad"):
+    for name in ("good", "bad", "fails"):
         sys.modules.pop(f"benchmarks.questions.{name}", None)
 
 
@@ -329,14 +511,35 @@ def test_answers_are_written_as_json(asked: Path, monkeypatch: pytest.MonkeyPatc
     assert (asked / "told.json").read_text().count('"missed": true') == 1
 
 
-def test_what_was_answered_is_written_when_a_question_fails(asked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (asked / "worse.py").write_text("title = 'a title'\n\ndef ask():\n    raise RuntimeError('nothing to count with')\n")
+@pytest.fixture
+def failing(asked: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same folder with a third question, between the two, that fails."""
+    (asked / "fails.py").write_text("title = 'a title'\n\ndef ask():\n    raise RuntimeError('no\\nway')\n")
     monkeypatch.setattr(sys, "argv", ["benchmarks", "--json", str(asked / "told.json")])
+    return asked
 
-    with pytest.raises(RuntimeError, match="nothing to count with"):
-        command.main()
 
-    assert [*record.read(asked / "told.json").questions] == ["bad", "good"]
+def test_a_question_that_fails_takes_no_others_with_it(failing: Path) -> None:
+    command.main()
+
+    assert [*record.read(failing / "told.json").questions] == ["bad", "good"]
+
+
+def test_the_exit_status_says_that_a_question_could_not_be_answered(failing: Path) -> None:
+    assert command.main() == 2
+
+
+def test_a_question_that_fails_is_told_in_a_line(failing: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command.main()
+
+    assert "\n  fails could not be answered: RuntimeError: no\n" in capsys.readouterr().out
+
+
+def test_an_answer_says_of_which_code_it_is(asked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "good", "--json", str(asked / "told.json")])
+    command.main()
+
+    assert record.read(asked / "told.json").questions["good"].code == record.this_code()
 
 
 def test_a_question_that_nobody_knows_is_refused(asked: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

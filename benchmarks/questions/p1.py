@@ -1,7 +1,7 @@
 """P1: how many instructions does an item of a batch cost, over the bare loop?"""
 
-from ..answers import Row, exact
-from ..instructions import per_item
+from ..answers import Row
+from ..instructions import counted, per_item
 
 title = "instructions per item over the bare loop, trivial app, N=100"
 COUNT = 100
@@ -9,8 +9,8 @@ COUNT = 100
 
 def ask() -> list[Row]:
     return [
-        Row("plain GETs", exact(_over("gets")), 45_000, ""),
-        Row("3 headers and a JSON body", exact(_over("posts")), 65_000, ""),
+        counted("plain GETs", 45_000, "", _over, "gets"),
+        counted("3 headers and a JSON body", 65_000, "", _over, "posts"),
     ]
 
 

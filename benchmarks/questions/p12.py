@@ -9,14 +9,14 @@ from pathlib import Path
 
 from tests.servers.run import free_port, running
 
-from ..answers import Figure, Row, not_run
-from ..apart import VARIABLES, Unable, environment
+from ..answers import Figure, Row, Unable, not_run
+from ..apart import VARIABLES, environment, judged
 from ..contestants.fastapi_loopback import PACKAGES
 from ..measure import alone, interleaved_by_the_wall, ratio
 from ..posting import check
 from ..served import gunicorn
 from ..wire import Connection
-from ..work import gets
+from ..work import Work, gets
 
 title = "faster than a FastAPI route that calls its own server over HTTP, N=100"
 COUNT = 100
@@ -26,10 +26,9 @@ BRIDGED, FLASK = "the same app, through a2wsgi", "an app in Flask that does the 
 
 def ask() -> list[Row]:
     try:
-        python = environment(PACKAGES)
+        bridged, flask = alone(_measure, environment(PACKAGES))
     except Unable as error:
         return [not_run(name, bar, "x", error, ">=") for name, bar in ((BRIDGED, BAR), (FLASK, None))]
-    bridged, flask = alone(_measure, python)
     return [Row(BRIDGED, bridged, BAR, "x", ">="), Row(FLASK, flask, None, "x", ">=")]
 
 
@@ -55,8 +54,14 @@ def _measure(python: Path) -> tuple[Figure, Figure]:
         closing(Connection(bridged)) as to_bridged,
         closing(Connection(flask)) as to_flask,
     ):
-        for connection in (to_theirs, to_bridged, to_flask):
-            headers, body = connection.post(work)
-            check("200 OK", headers, body, work, [connection.get(path) for path in work.paths])
+        with judged():
+            _check(to_theirs, work)
+        _check(to_bridged, work)
+        _check(to_flask, work)
         loop, behind_bridge, in_flask = interleaved_by_the_wall(*(lambda c=c: c.post(work) for c in (to_theirs, to_bridged, to_flask)))
     return ratio(loop, behind_bridge), ratio(loop, in_flask)
+
+
+def _check(connection: Connection, work: Work) -> None:
+    headers, body = connection.post(work)
+    check("200 OK", headers, body, work, [connection.get(path) for path in work.paths])

@@ -6,11 +6,11 @@ faster than even the bare loop is. Where a batch is small, answers are large or 
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from .. import apps
-from ..answers import Figure, Row, not_run
-from ..apart import Unable, environment, inside, library, prepared, taking_turns
+from ..answers import Figure, Row, row
+from ..apart import environment, inside, library, prepared, taking_turns
 from ..contestants import batch, django_batch_requests, flask_aggregator
 from ..measure import interleaved, interleaved_by_the_wall, ratio
 from ..work import Work, listed, routes
@@ -41,41 +41,36 @@ def ask() -> list[Row]:
 
 def _rows(peer: str) -> list[Row]:
     contestant, _, _, note = PEERS[peer]
-    over, *faster = BARS[peer]
-    first = f"{peer}, tiny items, N=100"
-    others = [f"{peer}, tiny items, N=1", f"{peer}, texts of 100 KB, N=10", f"{peer}, items that wait 5 ms, N=64"]
-    try:
-        python = environment(contestant.PACKAGES)
-        found, *rest = [figure for case in CASES for figure in inside(python, measured, peer, case)]
-    except Unable as error:
-        return [not_run(first, over, "x", error), *(not_run(name, bar, "x", error, ">=") for name, bar in zip(others, faster, strict=True))]
-    notes = [note, note, f"ours on {WORKERS} threads, theirs one by one, as they come"]
-    rows = [Row(name, figure, bar, "x", ">=", told) for name, figure, bar, told in zip(others, rest, faster, notes, strict=True)]
-    return [Row(first, found, over, "x", note=f"the time of ours over theirs; {note}"), *rows]
+    over, one, texts, waits = BARS[peer]
+
+    def told(name: str, bar: float, sense: Literal["<=", ">="], case: str, note: str) -> Row:
+        return row(f"{peer}, {name}", bar, "x", sense, note, lambda: inside(environment(contestant.PACKAGES), measured, peer, case))
+
+    return [
+        told("tiny items, N=100", over, "<=", "many", f"the time of ours over theirs; {note}"),
+        told("tiny items, N=1", one, ">=", "one", note),
+        told("texts of 100 KB, N=10", texts, ">=", "texts", note),
+        told("items that wait 5 ms, N=64", waits, ">=", "waits", f"ours on {WORKERS} threads, theirs one by one, as they come"),
+    ]
 
 
-def measured(peer: str, case: str) -> list[Figure]:
+def measured(peer: str, case: str) -> Figure:
     contestant, name, kind, _ = PEERS[peer]
     work = kind(*CASES[case])
     app, theirs = prepared(contestant, name, work)
     if case == "waits":
-        return [ratio(*interleaved_by_the_wall(theirs, batch.prepare(app, work, executor="threads", workers=WORKERS)))]
+        return ratio(*interleaved_by_the_wall(theirs, batch.prepare(app, work, executor="threads", workers=WORKERS)))
     times, our_times = interleaved(theirs, batch.prepare(app, work))
-    return [ratio(our_times, times) if case == "many" else ratio(times, our_times)]
+    return ratio(our_times, times) if case == "many" else ratio(times, our_times)
 
 
 def _released() -> list[Row]:
-    counts = (100, 1)
-    try:
-        program, folder = library("python2.7", PACKAGES)
-        figures = [_beside(program, folder, count) for count in counts]
-    except Unable as error:
-        return [not_run(f"{RELEASED}, N={count}", None, "x", error, ">=") for count in counts]
     note = "Python 2.7 and Django 1.8, in a process of its own, beside ours on a Django and a Python of today"
-    return [Row(f"{RELEASED}, N={count}", figure, None, "x", ">=", note) for count, figure in zip(counts, figures, strict=True)]
+    return [row(f"{RELEASED}, N={count}", None, "x", ">=", note, _beside, count) for count in (100, 1)]
 
 
-def _beside(program: str, folder: Path, count: int) -> Figure:
+def _beside(count: int) -> Figure:
+    program, folder = library("python2.7", PACKAGES)
     app = apps.load("django").app
     ours, theirs = taking_turns(batch.prepare(app, listed(count)), [program, str(SCRIPT), str(count)], {"PYTHONPATH": str(folder)})
     return ratio(theirs, ours)

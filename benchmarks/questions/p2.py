@@ -1,8 +1,8 @@
 """P2: how many times the instructions of the bare loop does a batch take in front of a framework?"""
 
 from .. import apps
-from ..answers import Row, exact
-from ..instructions import per_item
+from ..answers import Row
+from ..instructions import counted, per_item
 
 title = "instructions over the bare loop, plain GETs, N=100"
 COUNT = 100
@@ -10,7 +10,7 @@ BARS = {"flask": 1.14, "django": 1.12, "bottle": 1.37}
 
 
 def ask() -> list[Row]:
-    return [Row(apps.load(name).label, exact(_ratio(name)), bar, "x") for name, bar in BARS.items()]
+    return [counted(apps.load(name).label, bar, "x", _ratio, name) for name, bar in BARS.items()]
 
 
 def _ratio(app: str) -> float:

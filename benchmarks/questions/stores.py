@@ -17,7 +17,7 @@ from wsgibatch.model import Claimed
 from wsgibatch.protocols import Store
 from wsgibatch.stores import store_of
 
-from ..answers import Figure, Row, exact, not_run
+from ..answers import Figure, Row, Unable, exact, not_run
 from ..measure import alone, figure
 
 title = "a new request (begin and finish) and a repeated one (begin), by store, beside one bare write"
@@ -34,7 +34,7 @@ def ask() -> list[Row]:
         rows = [*_rows("memory", alone(_memory)), *_rows("sqlite", alone(_sqlite, directory))]
     program = servers.program()
     if program is None:
-        return [*rows, not_run("redis, new over bare", NEW_BARS["redis"], "x", "no redis-server is installed")]
+        return [*rows, not_run("redis, new over bare", NEW_BARS["redis"], "x", Unable("no redis-server is installed"))]
     with servers.running(program) as server:
         return [*rows, *_rows("redis", alone(_redis, server.url))]
 

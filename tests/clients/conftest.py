@@ -7,7 +7,8 @@ from typing import NamedTuple
 import pytest
 import requests
 
-from benchmarks.apart import Unable, environment
+from benchmarks.answers import Unable
+from benchmarks.apart import environment
 from benchmarks.contestants.flask_batch import PACKAGES
 from tests.servers.run import free_port, gunicorn, running
 
