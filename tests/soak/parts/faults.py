@@ -29,7 +29,7 @@ COUNT = 1_000_000
 CLIENTS = 64
 _WARM = 30
 """The part of all items, as a divisor, after which the baseline is taken: by then everything has been made once, and closed again."""
-_WARM_LEAST = 3_000
+_WARM_LEAST = 10_000
 _ENOUGH = 5
 _PATIENCE = 120
 """Seconds after which it is held that something hangs."""
