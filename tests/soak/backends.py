@@ -17,6 +17,8 @@ from wsgibatch.stores.sqlite import SqliteStore
 
 _PATIENCE = 0.05
 """Seconds that a store waits for what hangs or is locked."""
+_RECORDS = 200
+"""Replies that a process keeps: few, so that there are as many when the baseline is taken as in the end."""
 _UP, _DOWN = 1.0, 0.3
 """Seconds for which Redis can be reached, and cannot."""
 
@@ -25,7 +27,7 @@ class Failing(MemoryStore):
     """One call in ten fails."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__(_RECORDS)
         self._chance = Random(0)
 
     def __getattribute__(self, name: str) -> Any:
@@ -46,7 +48,7 @@ def backends() -> Iterator[dict[str, Any]]:
         (folder / "missing").rmdir()
         stop = threading.Event()
         stores: dict[str, Any] = {
-            "memory": "memory://",
+            "memory": MemoryStore(_RECORDS),
             "sqlite": f"sqlite:///{folder}/replies.db",
             "failing": Failing(),
             "corrupt": f"sqlite:///{corrupt}",

@@ -27,7 +27,7 @@ from tests.soak.report import Bounds, Row
 title = "items in random batches with random faults, of 64 clients at once; any answer that is lost, doubled or another's is found"
 COUNT = 1_000_000
 CLIENTS = 64
-_WARM = 30
+_WARM = 20
 """The part of all items, as a divisor, after which the baseline is taken: by then everything has been made once, and closed again."""
 _WARM_LEAST = 10_000
 _ENOUGH = 5
