@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -134,6 +135,25 @@ def test_what_stands_behind_a_failure_is_neither_run_nor_answered_where_a_batch_
 
     assert statuses(items) == [200, 404]
     assert site.ran == ["/a", "/404"]
+
+
+@every_executor_here
+def test_what_is_refused_behind_a_failure_is_not_answered_either_where_a_batch_stops(site: Site, executor: Any) -> None:
+    refused = request(1, "/a")
+    refused.refusal = SubResponse(400, "Bad Request", [], b"")
+
+    assert statuses(run(site, [request(0, "/404"), refused], "stop", executor=executor)) == [404]
+
+
+def test_the_first_item_that_is_not_run_in_time_is_the_last_one_answered_where_a_batch_stops(site: Site) -> None:
+    def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        time.sleep(0.1)
+        return site(environ, start_response)
+
+    items = run(app, [request(index) for index in range(4)], "stop", deadline=0.05)
+
+    assert statuses(items) == [200, 504]
+    assert site.ran == ["/a"]
 
 
 # Groups

@@ -225,6 +225,22 @@ def test_what_stands_behind_a_refused_item_is_left_out_where_a_batch_stops() -> 
     assert (trial.started, trial.written) == ([0], [0, 1])
 
 
+def test_a_batch_that_stops_is_handed_at_once_to_what_runs_it_in_order() -> None:
+    trial = Trial([request(index) for index in range(5)], "stop", concurrent=False)
+
+    assert trial.run.ready(256) == trial.plan.units
+
+
+def test_a_batch_that_stops_is_over_once_a_unit_has_failed_though_others_are_spawned() -> None:
+    trial = Trial([request(index) for index in range(5)], "stop", concurrent=False)
+    trial.run.ready(256)
+
+    trial.run.take([trial._done(place, 500 if place == 1 else 200) for place in range(2)])
+
+    assert [unit[0].index for unit, _ in trial.run.drain()] == [0, 1]
+    assert trial.run.drained
+
+
 @given(strategies.linked_items(), st.sets(st.integers(0, 9)))
 def test_a_batch_that_stops_runs_one_by_one_up_to_the_first_failure(items: list[SubRequest], drawn: set[int]) -> None:
     trial = Trial(items, "stop")

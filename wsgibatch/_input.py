@@ -35,7 +35,14 @@ def body_of(environ: dict[str, Any], limit: int) -> bytes:
 
     :raises BatchRejected: when there is no knowing where it ends, when it is too large, or when it ends too soon.
     """
-    return b"".join(_pieces(environ, limit, limit + 1))
+    length = _length_of(environ)
+    whole = b""
+    if length is not None and length <= limit:
+        # Nearly every server gives all of it at once.
+        whole = bytes(environ["wsgi.input"].read(length))
+        if len(whole) == length:
+            return whole
+    return b"".join([whole, *_pieces(environ, length, limit, limit + 1, len(whole))])
 
 
 def parts_of(environ: dict[str, Any], boundary: str, limit: int, spool: Spool) -> tuple[Part, ...]:
@@ -46,7 +53,7 @@ def parts_of(environ: dict[str, Any], boundary: str, limit: int, spool: Spool) -
     parts: list[Part] = []
     try:
         with (
-            closing(_pieces(environ, limit, _PIECE)) as pieces,
+            closing(_pieces(environ, _length_of(environ), limit, _PIECE)) as pieces,
             PushMultipartParser(boundary, max_header_size=_MAX_FIELD, max_header_count=_MAX_FIELDS) as parser,
         ):
             for piece in pieces:
@@ -107,11 +114,10 @@ def skip(environ: dict[str, Any]) -> None:
     _drain(environ["wsgi.input"], length, 0, DRAINED)
 
 
-def _pieces(environ: dict[str, Any], limit: int, most: int) -> Generator[bytes, None, None]:
-    """The body, of which *most* bytes are asked for at a time; a read may give fewer, and none at the end only."""
-    length = _length_of(environ)
+def _pieces(environ: dict[str, Any], length: int | None, limit: int, most: int, read: int = 0) -> Generator[bytes, None, None]:
+    """The body, or what is left of it behind *read* bytes; *most* are asked for at a time. A read may give fewer, and none at the end only."""
     fits = length is None or length <= limit
-    stream, end, read = environ["wsgi.input"], limit + 1 if length is None else length, 0
+    stream, end = environ["wsgi.input"], limit + 1 if length is None else length
     try:
         while fits and read < end and (piece := stream.read(min(end - read, most))):
             read += len(piece)

@@ -179,7 +179,8 @@ class LinkedRun(Run):
             if dependants[place]:
                 self._settle(place)
             if self._stops and any(answer.status >= 400 for answer in answers):
-                self._leave_out(self._next)
+                # Units behind it may have been spawned, and are not called; those that are refused may have been passed by.
+                self._leave_out(self._sequence.index(place) + 1)
         if not self._running:
             self._barrier = False
 

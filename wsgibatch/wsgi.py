@@ -96,24 +96,23 @@ class _Anywhere:
 
 def _head_of(environ: dict[str, Any]) -> Head:
     """What the story has to know of the batch request."""
-    request = webob.Request(environ)
     media_type, parameters = parse_options_header(environ.get("CONTENT_TYPE", ""))
     origin, site = environ.get("HTTP_ORIGIN", ""), environ.get("HTTP_SEC_FETCH_SITE", "none")
-    same_origin = site == "same-origin" or (bool(origin) and origin.lower() == request.host_url.lower())
+    same_origin = site == "same-origin" or (bool(origin) and origin.lower() == webob.Request(environ).host_url.lower())
     claim = environ.get(CLAIM)
     mount = environ.get("SCRIPT_NAME", "")
     return Head(
         path=mount + environ.get("PATH_INFO", ""),
         mount=mount and quote(mount.encode("latin-1"), "/!$&'()*+,;=:@~"),
-        host=request.host,
-        scheme=request.scheme,
+        host=environ["HTTP_HOST"] if "HTTP_HOST" in environ else f"{environ['SERVER_NAME']}:{environ['SERVER_PORT']}",
+        scheme=environ["wsgi.url_scheme"],
         query=environ.get("QUERY_STRING", ""),
         media_type=media_type,
         parameters=parameters,
         headers=EnvironHeaders(environ),
         content_encoding=environ.get("HTTP_CONTENT_ENCODING", ""),
         key=environ.get(KEY),
-        lines="x-ndjson" in environ.get("HTTP_ACCEPT", "").lower() and _prefers_lines(request),
+        lines="x-ndjson" in environ.get("HTTP_ACCEPT", "").lower() and _prefers_lines(environ),
         item=environ.get(MARK),
         cookies="HTTP_COOKIE" in environ,
         same_origin=same_origin,
@@ -123,6 +122,6 @@ def _head_of(environ: dict[str, Any]) -> Head:
     )
 
 
-def _prefers_lines(request: webob.Request) -> bool:
-    offers = request.accept.acceptable_offers(["application/json", "application/x-ndjson"])
+def _prefers_lines(environ: dict[str, Any]) -> bool:
+    offers = webob.Request(environ).accept.acceptable_offers(["application/json", "application/x-ndjson"])
     return bool(offers) and offers[0][0] == "application/x-ndjson"

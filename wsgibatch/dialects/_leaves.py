@@ -220,14 +220,16 @@ def refer(items: list[SubRequest], told: list[Leaf], head: Head, way: Way, refus
     for item, leaf in zip(items, told, strict=True):
         if item.group != scope and not way.refers_across:
             known, scope = {}, item.group
-        found = entity.match(item.target)
+        target = item.target
+        # Nearly no url refers to anything, which is seen sooner than matched.
+        found = entity.match(target) if "$" in target or "%24" in target else None
         name = unquote(found[1]) if found else ""
         if name.partition("(")[0] in SYSTEM:
             found = None
         tags = [(field, value[1:]) for field, value in item.headers if value[:1] == "$" and field.lower() in _CONDITIONS]
         if (found and name not in known) or any(tag not in known for _, tag in tags):
             item.refusal = refused(_UNKNOWN)
-        elif known:
+        elif known and (found or tags or item.body):
             _bind(item, known, found, tags)
         name = leaf.content_id.removeprefix("<").removesuffix(">")
         if name and (item.group or way.refers_across):
