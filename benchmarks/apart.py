@@ -35,6 +35,8 @@ VARIABLES = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
 
 PATIENCE = 300
 """Seconds that are waited for a peer to say something; a case that is measured takes a tenth of it."""
+_INSTALLATION = 900
+"""Seconds that the making of an environment may take, step by step."""
 
 
 def environment(packages: Sequence[str]) -> Path:
@@ -213,9 +215,12 @@ def _python(folder: Path) -> Path:
 def _done(command: Sequence[str]) -> str:
     """What *command* says.
 
-    :raises Unable: when it fails, with the last that it says of why.
+    :raises Unable: when it fails, with the last that it says of why, or does not end in time.
     """
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    try:
+        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=_INSTALLATION)
+    except subprocess.TimeoutExpired as error:
+        raise Unable(f"it took more than {_INSTALLATION} s: {' '.join(command)}") from error
     if done.returncode:
         raise Unable(_last_line(done.stderr or done.stdout))
     return done.stdout + done.stderr
