@@ -1,5 +1,6 @@
 """Each part of the soak for a moment, so that it can be run at any time; and every input that it has ever found something with."""
 
+import http.client
 import json
 import logging
 import subprocess
@@ -16,10 +17,10 @@ from msgspec.structs import replace
 from tests.apps import show
 from tests.gateway import post
 from tests.servers.wire import Answer
-from tests.soak import clients, endpoints
+from tests.soak import clients, endpoints, slow_clients
 from tests.soak.fuzzing import FOUND
 from tests.soak.listening import Listener
-from tests.soak.parts import alike
+from tests.soak.parts import alike, slow
 from tests.soak.seeds import seeds_of
 from tests.soak.targets import WORDS, target_of
 from wsgibatch import BatchMiddleware, SubRequest, SubResponse
@@ -47,9 +48,9 @@ def own_log() -> Iterator[None]:
     log.handlers[:], log.level, log.propagate = before
 
 
-@pytest.mark.parametrize("part", ["alike", "faults", "kills"])
-def test_a_part_of_the_soak_counts_what_it_is_asked_for_and_finds_nothing(tmp_path: Path, part: str) -> None:
-    rows = soaked(tmp_path, part, 200)
+@pytest.mark.parametrize(("part", "inputs"), [("alike", 200), ("faults", 200), ("kills", 200), ("slow", 9)])
+def test_a_part_of_the_soak_counts_what_it_is_asked_for_and_finds_nothing(tmp_path: Path, part: str, inputs: int) -> None:
+    rows = soaked(tmp_path, part, inputs)
 
     assert all(row["count"] >= row["wanted"] for row in rows)  # type: ignore[operator]  # both are numbers
 
@@ -132,3 +133,45 @@ def test_an_exception_is_kept_unless_an_app_of_the_tests_has_raised_it(app: Any,
     post(BatchMiddleware(app), [{"method": "GET", "url": "/raise"}])
 
     assert len(listener.kept) == count
+
+
+def received(items: list[tuple[int, str]], status: str = "200 OK", more: int = 0) -> bytes:
+    """An answer as it comes over a connection, which announces *more* than comes."""
+    body = json.dumps([{"status_code": code, "body": text} for code, text in items]).encode()
+    return f"HTTP/1.1 {status}\r\nContent-Length: {len(body) + more}\r\n\r\n".encode() + body
+
+
+LINES = [(200, "".join(f"{token} {number:>40}\n" for number in range(2))) for token in ("a", "b")]
+
+
+def test_an_answer_to_a_slow_client_that_is_all_its_own_is_well() -> None:
+    slow_clients.check(received(LINES), ["a", "b"], 2)
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        received(LINES[::-1]),
+        received(LINES[:1]),
+        received([LINES[0], (200, LINES[1][1][:-1])]),
+        received([LINES[0], (500, LINES[1][1])]),
+        received(LINES, "503 Service Unavailable"),
+        received(LINES, more=1),
+    ],
+    ids=["another order", "an item lost", "an item cut short", "an item failed", "the batch failed", "the batch cut short"],
+)
+def test_an_answer_to_a_slow_client_that_is_not_all_its_own_is_found(spoilt: bytes) -> None:
+    with pytest.raises((slow_clients.Wrong, http.client.IncompleteRead)):
+        slow_clients.check(spoilt, ["a", "b"], 2)
+
+
+HELD = {"pid": 7, "threads": 200, "descriptors": 10, "bytes": 40 << 20, "in_hand": 0}
+
+
+def test_a_worker_that_holds_hardly_more_than_before_is_well() -> None:
+    assert [*slow.grown(HELD, {**HELD, "threads": 202, "descriptors": 12, "bytes": 44 << 20})] == []
+
+
+@pytest.mark.parametrize("more", [{"pid": 8}, {"threads": 203}, {"descriptors": 13}, {"bytes": 45 << 20}, {"in_hand": 1}], ids=str)
+def test_what_a_worker_holds_more_than_before_is_found(more: dict[str, int]) -> None:
+    assert len([*slow.grown(HELD, {**HELD, **more})]) == 1
