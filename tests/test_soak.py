@@ -16,6 +16,7 @@ from urllib.parse import urljoin
 import pytest
 from msgspec.structs import replace
 
+from tests import gateway
 from tests.apps import show
 from tests.gateway import post
 from tests.servers.wire import Answer
@@ -118,7 +119,7 @@ def test_an_answer_that_is_not_all_its_items_own_is_found(spoilt: dict[str, Any]
 )
 def test_an_item_that_failed_is_known_in_the_dialect_that_tells_no_status(told: bytes, status: int) -> None:
     request = SubRequest(0, "GET", "/ok/t1x2z", [])
-    answer = clients.Answer(200, [("Content-Type", "application/json")], b'{"/ok/t1x2z": %s}' % told)
+    answer = gateway.Answer(200, [("Content-Type", "application/json")], b'{"/ok/t1x2z": %s}' % told)
 
     [found] = clients._read(clients.DIALECTS["aggregator"], answer, [request], lines=False)
 

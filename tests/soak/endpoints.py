@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from random import Random
 from typing import Any, NamedTuple
 
@@ -79,6 +80,10 @@ class Shared:
             self._made = pid, Shutting(self._chance.randint(1, 5), self._tally)
         return self._made[1]
 
+    def close(self) -> None:
+        if self._made is not None:
+            self._made[1].shutdown()
+
 
 class Endpoint(NamedTuple):
     """Middlewares that are alike, and what may come upon their batches."""
@@ -101,6 +106,8 @@ class Endpoint(NamedTuple):
     weight: int = 20
     """How many batches come here, for each other's; fewer where a fault takes its time."""
     store: IdempotencyMiddleware | None = None
+    shared: Shared | None = None
+    """What its middlewares do not close."""
 
     @property
     def failing(self) -> str:
@@ -120,8 +127,9 @@ class Endpoint(NamedTuple):
     def close(self) -> None:
         if self.lasting:
             self.opened().close()
-        if self.store is not None:
-            self.store.close()
+        for behind in (self.store, self.shared):
+            if behind is not None:
+                behind.close()
 
 
 _EXECUTORS: dict[str, dict[str, Any]] = {
@@ -135,8 +143,6 @@ _EXECUTORS: dict[str, dict[str, Any]] = {
 }
 _KINDS: dict[str, dict[str, Any]] = {
     "limited": {"kinds": ("raise", "late", "late"), "rate": 0.2, "limited": True, "weight": 3},
-    # To make one, which each batch does, takes as long as a batch.
-    "shutting": {"lasting": False, "weight": 5},
     "processes": {"kinds": ("raise", "raise", "raise", "die", "die"), "rate": 0.25, "elsewhere": True, "weight": 10},
 }
 _STORED = 10
@@ -146,13 +152,19 @@ _WEIGHTS = {"memory": 20, "sqlite": 20, "failing": 20, "full": 12, "silent": 4, 
 def endpoints(stores: dict[str, Any], tally: Tally) -> list[Endpoint]:
     """All of them, those with *stores* among them."""
     made: list[Endpoint] = []
-    for (word, settings), order, stream in itertools.product(_EXECUTORS.items(), ORDERS, (False, True)):
+    for (word, given), order, stream in itertools.product(_EXECUTORS.items(), ORDERS, (False, True)):
         if word == "processes" and (stream or order != "free"):
             # One is enough to kill.
             continue
         name = f"{word} {order}{' streamed' if stream else ''}"
-        opened = _opener(word, {"order": order, "stream": stream, "max_requests": 64, **settings}, tally)
-        made.append(Endpoint(name, opened, **_KINDS.get(word, {})))
+        settings = {"order": order, "stream": stream, "max_requests": 64, **given}
+        if word == "shutting":
+            made.append(_shutting(name, settings, tally))
+            continue
+        if word == "fickle":
+            settings["executor"] = partial(Fickle, tally)
+        middleware = BatchMiddleware(faulty.app, **settings)
+        made.append(Endpoint(name, partial(_same, middleware), **_KINDS.get(word, {})))
     return made + [stored(name, store, _WEIGHTS.get(name, _STORED)) for name, store in stores.items()]
 
 
@@ -160,14 +172,14 @@ def stored(name: str, store: Any, weight: int = 1, workers: int = 4, order: Any 
     """One whose items may have keys, with *store* behind it."""
     guarded = IdempotencyMiddleware(faulty.app, store=store)
     middleware = BatchMiddleware(guarded, executor="threads", workers=workers, order=order, max_requests=64)
-    return Endpoint(f"store {name}", lambda: middleware, keyed=0.35, weight=weight, store=guarded)
+    return Endpoint(f"store {name}", partial(_same, middleware), keyed=0.35, weight=weight, store=guarded)
 
 
-def _opener(word: str, settings: dict[str, Any], tally: Tally) -> Callable[[], BatchMiddleware]:
-    if word == "shutting":
-        shared = Shared(tally)
-        return lambda: BatchMiddleware(faulty.app, executor=shared.executor(), **settings)
-    if word == "fickle":
-        settings = {"executor": lambda: Fickle(tally), **settings}
-    middleware = BatchMiddleware(faulty.app, **settings)
-    return lambda: middleware
+def _shutting(name: str, settings: dict[str, Any], tally: Tally) -> Endpoint:
+    """One whose batches share an executor for as long as it takes calls. To make a middleware, which each does, takes as long as a batch."""
+    shared = Shared(tally)
+    return Endpoint(name, lambda: BatchMiddleware(faulty.app, executor=shared.executor(), **settings), lasting=False, weight=5, shared=shared)
+
+
+def _same(middleware: BatchMiddleware) -> BatchMiddleware:
+    return middleware

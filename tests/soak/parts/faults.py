@@ -59,9 +59,10 @@ def soak(bounds: Bounds) -> Iterator[Row]:
         with _jumping_clock(tally):
             warm = Row("", 0, max(_WARM_LEAST, wanted // _WARM), 0.0, row.findings)
             _posted(warm, bounds, 0, 0, Tally())
+            _waited(warm, bounds, CLIENTS, 0, Tally())
             before = _held()
-            kinds |= _posted(row, bounds, CLIENTS, round(EACH * share), tally)
-            kinds |= _waited(row, bounds, 2 * CLIENTS, each, tally)
+            kinds |= _posted(row, bounds, 2 * CLIENTS, round(EACH * share), tally)
+            kinds |= _waited(row, bounds, 3 * CLIENTS, each, tally)
             after = _held()
         row.findings += _grown(before, after)
         row.remark = f"threads {before[0]} to {after[0]}, descriptors {before[1]} to {after[1]}, MiB {before[2]:.0f} to {after[2]:.0f}; {row.remark}"
@@ -211,6 +212,7 @@ def _held() -> tuple[int, int, float]:
 
 
 def _grown(before: tuple[int, int, float], after: tuple[int, int, float]) -> Iterator[str]:
-    for what, least, now, more in zip(("threads", "file descriptors", "MiB"), before, after, (2, 2, before[2] / 10), strict=True):
+    threads = f"threads ({', '.join(thread.name for thread in threading.enumerate())})"
+    for what, least, now, more in zip((threads, "file descriptors", "MiB"), before, after, (2, 2, before[2] / 10), strict=True):
         if now > least + more:
             yield f"{now:.0f} {what} are held, {least:.0f} were"
