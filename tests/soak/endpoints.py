@@ -145,6 +145,7 @@ _KINDS: dict[str, dict[str, Any]] = {
     "limited": {"kinds": ("raise", "late", "late"), "rate": 0.2, "limited": True, "weight": 3},
     "processes": {"kinds": ("raise", "raise", "raise", "die", "die"), "rate": 0.25, "elsewhere": True, "weight": 10},
 }
+_LEASE = 3.0
 _STORED = 10
 _WEIGHTS = {"memory": 20, "sqlite": 20, "failing": 20, "full": 12, "silent": 4, "killed": 15}
 
@@ -170,7 +171,8 @@ def endpoints(stores: dict[str, Any], tally: Tally) -> list[Endpoint]:
 
 def stored(name: str, store: Any, weight: int = 1, workers: int = 4, order: Any = "barrier") -> Endpoint:
     """One whose items may have keys, with *store* behind it."""
-    guarded = IdempotencyMiddleware(faulty.app, store=store)
+    # Until a third of its lease is over a key is remembered, and its store with it.
+    guarded = IdempotencyMiddleware(faulty.app, store=store, lease=_LEASE)
     middleware = BatchMiddleware(guarded, executor="threads", workers=workers, order=order, max_requests=64)
     return Endpoint(f"store {name}", partial(_same, middleware), keyed=0.35, weight=weight, store=guarded)
 
