@@ -5,23 +5,29 @@ import json
 import logging
 import subprocess
 import sys
+import threading
 from base64 import b64encode
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
+from time import monotonic
 from typing import Any
 from urllib.parse import urljoin
 
 import pytest
 from msgspec.structs import replace
 
+from tests import gateway
 from tests.apps import show
 from tests.gateway import post
 from tests.servers.wire import Answer
-from tests.soak import clients, endpoints, slow_clients
+from tests.soak import clients, endpoints, faulty, slow_clients
 from tests.soak.fuzzing import FOUND
 from tests.soak.listening import Listener
-from tests.soak.parts import alike, slow
+from tests.soak.parts import alike, faults, kills, slow
+from tests.soak.report import Row
 from tests.soak.seeds import seeds_of
+from tests.soak.tally import COUNT, Fault, Tally
 from tests.soak.targets import WORDS, target_of
 from wsgibatch import BatchMiddleware, SubRequest, SubResponse
 
@@ -85,7 +91,7 @@ WELL = SubResponse(200, "OK", [("Content-Type", "text/plain"), ("X-Seen", SEEN)]
 
 
 def checked(answer: SubResponse) -> None:
-    clients._check(endpoints.Endpoint("sequential", BatchMiddleware(show)), [POSTED], [answer])
+    clients._check(endpoints.Endpoint("sequential", lambda: BatchMiddleware(show)), [POSTED], [answer])
 
 
 def test_an_answer_of_an_items_own_is_well() -> None:
@@ -107,6 +113,61 @@ def test_an_answer_of_an_items_own_is_well() -> None:
 def test_an_answer_that_is_not_all_its_items_own_is_found(spoilt: dict[str, Any]) -> None:
     with pytest.raises(clients.Wrong):
         checked(replace(WELL, **spoilt))
+
+
+@pytest.mark.parametrize(
+    ("told", "status"), [(b'"an answer"', 200), (b'{"type": "about:blank", "title": "Gateway Timeout", "status": 504, "code": "timeout"}', 504)]
+)
+def test_an_item_that_failed_is_known_in_the_dialect_that_tells_no_status(told: bytes, status: int) -> None:
+    request = SubRequest(0, "GET", "/ok/t1x2z", [])
+    answer = gateway.Answer(200, [("Content-Type", "application/json")], b'{"/ok/t1x2z": %s}' % told)
+
+    [found] = clients._read(clients.DIALECTS["aggregator"], answer, [request], lines=False)
+
+    assert found.status == status
+
+
+@pytest.mark.parametrize(("times", "found"), [(1, False), (2, True)])
+def test_an_item_that_has_run_twice_behind_its_clients_back_is_found(times: int, found: bool) -> None:
+    endpoint = endpoints.Endpoint("threads", lambda: BatchMiddleware(faulty.app, executor="threads", workers=2))
+    client = clients.Client(0, [endpoint], Tally())
+    client._left_to_run(endpoint, [POSTED])
+    faulty.ran["t1x2z"] += times
+
+    with pytest.raises(clients.Wrong, match="has run 2 times") if found else nullcontext():
+        client.settle(monotonic())
+    assert "t1x2z" not in faulty.ran
+
+
+def test_a_kind_of_fault_that_came_too_seldom_is_told_of() -> None:
+    tally = Tally()
+    tally.count(Fault.LATE, 10)
+    tally.count(Fault.CUT, 9)
+
+    row = tally.row({Fault.LATE, Fault.CUT}, 10, 1.0)
+
+    assert (row.count, row.wanted, row.findings) == (1, 2, [])
+    assert row.remark == f"too few: {Fault.CUT}"
+    assert row.counts == {Fault.LATE: 10, Fault.CUT: 9}
+
+
+def test_of_few_inputs_no_fault_is_wanted_and_of_all_a_thousand_each() -> None:
+    assert [faults._least(share) for share in (0.0002, 0.1, 1)] == [0, 70, COUNT]
+
+
+class Lost(kills.Client):
+    """One whose batch is never settled."""
+
+    def post(self) -> None:
+        raise TimeoutError("it was not settled")
+
+
+def test_a_batch_that_is_never_settled_is_a_finding() -> None:
+    row = Row("", 0, 0, 0.0, [])
+
+    kills._post(Lost(0, "http://127.0.0.1:1", row, threading.Lock()))
+
+    assert row.findings == ["TimeoutError: it was not settled"]
 
 
 def difference(item: dict[str, str], sent: dict[str, str], headers: list[tuple[str, str]]) -> str | None:

@@ -98,9 +98,10 @@ class Ticket:
 
     def proceed(self) -> bool:
         """The next item of the unit starts now; False when the unit is late, or has been left behind."""
-        going = not (self.late or self.left)
+        if self.late or self.left:
+            return False
         self.started = monotonic()
-        return going
+        return True
 
     def _take(self) -> bool:
         try:

@@ -233,6 +233,59 @@ def test_a_unit_of_several_items_has_its_time_for_each_of_them() -> None:
         assert taken(lane, 1) == {0: 200}
 
 
+def overrun(unit: Unit, ticket: Ticket) -> None:
+    """Take longer than an item may."""
+    eventually(lambda: ticket.late)
+
+
+def test_a_unit_that_is_done_after_its_time_is_late_though_nobody_has_looked_on_meanwhile() -> None:
+    work, crew = Work(function=overrun), ByHand()
+
+    with opened(work, Limits(timeout=0.01), crew, workers=1) as lane:
+        lane.spawn(units_of(1))
+        [(pull, _)] = crew.jobs
+        pull()
+
+        assert taken(lane, 1) == {0: 504}
+    assert crew.left == 0
+
+
+def test_what_stands_behind_a_late_unit_that_has_ended_is_started() -> None:
+    work, crew = Work(function=lambda unit, ticket: overrun(unit, ticket) if unit[0].index == 0 else None), ByHand()
+
+    with opened(work, Limits(timeout=0.01), crew, workers=1) as lane:
+        lane.spawn(units_of(2, "POST"))
+        [(pull, _)] = crew.jobs
+        pull()
+
+        assert taken(lane, 2)[0] == 504
+        assert work.started == [0, 1]
+
+
+def test_a_unit_of_several_items_of_which_one_was_late_stays_late_though_nobody_has_looked_on_meanwhile() -> None:
+    def go_on(unit: Unit, ticket: Ticket) -> None:
+        overrun(unit, ticket)
+        assert not ticket.proceed()
+
+    work, crew = Work(function=go_on), ByHand()
+
+    with opened(work, Limits(timeout=0.01), crew, workers=1) as lane:
+        lane.spawn(units_of(1))
+        [(pull, _)] = crew.jobs
+        pull()
+
+        assert taken(lane, 1) == {0: 504}
+
+
+def test_a_unit_that_runs_in_the_thread_that_looks_on_is_late_like_any_other() -> None:
+    work = Work(function=overrun)
+
+    with opened(work, Limits(timeout=0.01), Refusing(), workers=1) as lane:
+        lane.spawn(units_of(1))
+
+        assert taken(lane, 1) == {0: 504}
+
+
 def test_what_a_worker_raises_reaches_whoever_waits() -> None:
     def fail(unit: Unit, ticket: Ticket) -> None:
         raise MemoryError

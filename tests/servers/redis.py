@@ -14,7 +14,7 @@ from tests.servers.run import free_port
 
 
 class Server:
-    """A server that can be ended and started again, on the same port, with nothing left in it."""
+    """A server that can be ended and started again, on the same port, with nothing left in it but what it was told to save."""
 
     def __init__(self, program: str, directory: str, output: TextIO, *options: str) -> None:
         self.port = free_port()
@@ -25,6 +25,7 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
+        """Start it; it takes connections then, and may still be loading what it has saved."""
         self._process = subprocess.Popen(self._command, stdout=self._output, stderr=subprocess.STDOUT)
         until = time.monotonic() + 30
         while self._process.poll() is None and time.monotonic() < until:
@@ -41,6 +42,12 @@ class Server:
             self._process.kill()
             self._process.wait(timeout=30)
             self._process = None
+
+    def save(self, keys: int) -> None:
+        """Write *keys* down, which mean nothing: the server loads them whenever it starts, and takes its time where its options say so."""
+        with self.client() as client:
+            client.mset({f"filler {number}": bytes(1024) for number in range(keys)})
+            client.save()
 
     def client(self) -> Redis:
         """A client, for what a test does behind the back of a store."""
@@ -68,6 +75,15 @@ def running(program: str, *options: str) -> Iterator[Server]:
             yield server
         finally:
             server.kill()
+
+
+@contextlib.contextmanager
+def loading(program: str, keys: int, seconds: float) -> Iterator[Server]:
+    """A server that takes some *seconds* for its *keys* whenever it is started again; calls that come meanwhile are answered that it is loading."""
+    delay = ["--key-load-delay", str(int(seconds / keys * 1e6)), "--loading-process-events-interval-bytes", "1024", "--rdbcompression", "no"]
+    with running(program, *delay) as server:
+        server.save(keys)
+        yield server
 
 
 @contextlib.contextmanager

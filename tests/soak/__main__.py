@@ -41,7 +41,8 @@ def main() -> int:
         print(f"{name}: {part.title}", flush=True)
         rows: list[Row] = []
         for row in part.soak(share):
-            print(_line(row), *(f"    {finding}" for finding in row.findings), sep="\n", flush=True)
+            counts = [f"    {count:>11,} {of}" for of, count in row.counts.items()]
+            print(_line(row), *(f"    {finding}" for finding in row.findings), *counts, sep="\n", flush=True)
             rows.append(row)
         well = well and not any(row.findings or row.count < row.wanted for row in rows)
         if arguments.json:

@@ -1,16 +1,19 @@
 """Clients that post random batches, and look at every answer: each item has one, in its place, and it is its own."""
 
 import io
+import itertools
+import json
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import count
 from random import Random
-from typing import Any
+from time import monotonic
+from typing import Any, NamedTuple
 
 from tests.gateway import Answer, environ_of
 from tests.soak import faulty
 from tests.soak.endpoints import Endpoint
+from tests.soak.tally import Fault, Tally, raising
 from wsgibatch import SubRequest, SubResponse, _lookup, dialects
 from wsgibatch.dialects._lines import LinesReader
 from wsgibatch.protocols import Dialect
@@ -19,23 +22,40 @@ DIALECTS: dict[str, Dialect] = {word: _lookup.member(dialects, word)() for word 
 _TOKEN = re.compile(rb"t[0-9]+x[0-9]+z")
 _MOST = 20
 """Items of a batch: what every dialect takes."""
+# What only reads is run again where its worker dies, and then kills another one, which takes long to be replaced.
+_METHODS = ("GET", "GET", "POST", "PUT", "DELETE"), ("GET", *("POST", "PUT", "DELETE") * 3)
+"""Of items, and of those that kill their worker."""
+_SETTLED = 5.0
+"""Seconds after which what ran on without its client has ended."""
 
 
 class Wrong(Exception):
     """An answer is not what it has to be."""
 
 
+class _Unsettled(NamedTuple):
+    """An item that may still be running, or even be started."""
+
+    since: float
+    endpoint: str
+    target: str
+    times: int
+    """How often it had run by then."""
+
+
 class Client:
     """One of many that post at the same time.
 
     :param number: which of them.
+    :param tally: where it counts what has come upon its batches.
     """
 
-    def __init__(self, number: int, endpoints: Sequence[Endpoint]) -> None:
-        self._number, self._endpoints = number, endpoints
+    def __init__(self, number: int, endpoints: Sequence[Endpoint], tally: Tally) -> None:
+        self._number, self._endpoints, self._tally = number, endpoints, tally
         self._weights = [endpoint.weight for endpoint in endpoints]
         self._chance = Random(number)
-        self._tokens = count()
+        self._tokens = itertools.count()
+        self._unsettled: deque[_Unsettled] = deque()
         self.refused = 0
         """Batches that it was told to send again later."""
         self.failed: Counter[int] = Counter()
@@ -46,33 +66,47 @@ class Client:
 
         :raises Wrong: when one of them is not right.
         """
-        chance = self._chance
-        [endpoint] = chance.choices(self._endpoints, self._weights)
+        self.settle(monotonic() - _SETTLED)
+        [endpoint] = self._chance.choices(self._endpoints, self._weights)
         dialect, requests, (headers, body) = self._drawn(endpoint)
-        try:
-            fault = chance.random()
-            if fault < 0.02:
-                return self._broken_off(endpoint, requests, headers, body)
-            lines = hasattr(dialect, "read_line") and chance.random() < 0.1
-            environ = _environ(headers, body, lines, endpoint)
-            if fault < 0.06 and (endpoint.streamed or lines):
-                return self._gone(endpoint, environ)
-            answer = _answered(endpoint.middleware, environ)
-            if answer.status == 503 and endpoint.limited:
-                # As many calls as may be are left behind: the client would come again.
-                self.refused += 1
-                return 0
-            if answer.status not in (200, 202):
-                raise Wrong(f"{endpoint.name}: {answer}")
-            answers = _read(dialect, answer, requests, lines)
-            _check(endpoint, requests, answers)
-            self.failed.update(answer.status for answer in answers if answer.status >= 500)
-            if endpoint.name.partition(" ")[0] not in ("limited", "processes"):
-                _check_runs(endpoint, requests, answers)
-            return len(requests)
-        finally:
-            for request in requests:
-                faulty.taken(_token(request))
+        with endpoint.open() as middleware:
+            return self._posted(endpoint, middleware, dialect, requests, headers, body)
+
+    def settle(self, before: float) -> None:
+        """See that nothing of what was posted *before* that moment, and may have run on without its client, has run twice.
+
+        :raises Wrong: when something has.
+        """
+        while self._unsettled and self._unsettled[0].since <= before:
+            _, name, target, times = self._unsettled.popleft()
+            times += faulty.taken(target.split("/")[2])
+            if times > 1:
+                raise Wrong(f"{name}: {target} has run {times} times")
+
+    def _posted(self, endpoint: Endpoint, middleware: Any, dialect: Dialect, requests: list[SubRequest], headers: Any, body: bytes) -> int:
+        chance = self._chance
+        fault = chance.random()
+        if fault < 0.03:
+            return self._broken_off(endpoint, middleware, requests, headers, body)
+        lines = hasattr(dialect, "read_line") and chance.random() < 0.1
+        environ = _environ(headers, body, lines, endpoint)
+        if fault < 0.09:
+            return self._gone(endpoint, middleware, dialect, requests, environ, lines)
+        answer = _answered(middleware, environ)
+        if answer.status == 503 and endpoint.limited:
+            # As many calls as may be are left behind: the client would come again.
+            self.refused += 1
+            return 0
+        if answer.status not in (200, 202):
+            raise Wrong(f"{endpoint.name}: {answer}")
+        answers = _read(dialect, answer, requests, lines)
+        _check(endpoint, requests, answers)
+        self.failed.update(found.status for found in answers if found.status >= 500)
+        for request, found in zip(requests, answers, strict=True):
+            self._count(endpoint, request, found.status)
+            if not endpoint.elsewhere:
+                self._check_runs(endpoint, request, found.status)
+        return len(requests)
 
     def _drawn(self, endpoint: Endpoint) -> tuple[Dialect, list[SubRequest], Any]:
         chance = self._chance
@@ -89,28 +123,31 @@ class Client:
     def _item(self, endpoint: Endpoint, index: int, plain: bool) -> SubRequest:
         chance = self._chance
         token = f"t{self._number}x{next(self._tokens)}z"
-        kind = chance.choice(endpoint.kinds) if chance.random() < 0.05 else chance.choice(("ok", "ok", "ok", "ok", "missing", "large"))
+        kind = chance.choice(endpoint.kinds) if chance.random() < endpoint.rate else chance.choice(("ok", "ok", "ok", "ok", "missing", "large"))
+        if plain and kind == "die":
+            kind = "ok"
         target = f"/{kind}/{token}"
         if kind == "raise":
             target += f"/{chance.choice(faulty.WHERE)}/{chance.choice(list(faulty.ERRORS))}"
         if plain:
             return SubRequest(index, "GET", target, [], id=token)
-        method = chance.choice(("GET", "GET", "POST", "PUT", "DELETE"))
+        keyed = chance.random() < endpoint.keyed
+        method = "POST" if keyed else chance.choice(_METHODS[kind == "die"])
         headers, body = [("X-Client", str(self._number))], b""
         if method in ("POST", "PUT"):
             headers.append(("Content-Type", "application/json"))
             body = b'{"of": "%s"}' % token.encode()
-        if endpoint.keyed and method == "POST" and chance.random() < 0.7:
+        if keyed:
             headers.append(("Idempotency-Key", f'"{token}"'))
         return SubRequest(index, method, target, headers, body, token)
 
-    def _broken_off(self, endpoint: Endpoint, requests: list[SubRequest], headers: Any, body: bytes) -> int:
+    def _broken_off(self, endpoint: Endpoint, middleware: Any, requests: list[SubRequest], headers: Any, body: bytes) -> int:
         """The client goes away in the middle of its batch: nothing of it runs."""
         environ = _environ(headers, body, lines=False, endpoint=endpoint)
         reset = self._chance.random() < 0.5
         environ["wsgi.input"] = _Reset(body[: len(body) // 2]) if reset else io.BytesIO(body[: len(body) // 2])
         try:
-            answer = _answered(endpoint.middleware, environ)
+            answer = _answered(middleware, environ)
         except ConnectionResetError:
             answer = None
         if (answer is None) != reset and not (answer is not None and answer.status == 503):
@@ -119,18 +156,50 @@ class Client:
             raise Wrong(f"{endpoint.name}: a batch that broke off was answered with {answer}")
         if any(faulty.taken(_token(request)) for request in requests):
             raise Wrong(f"{endpoint.name}: items of a batch that broke off have run")
+        if answer is None or answer.status == 400:
+            self._tally.count(Fault.RESET if reset else Fault.ENDED)
         return len(requests)
 
-    def _gone(self, endpoint: Endpoint, environ: dict[str, Any]) -> int:
-        """The client goes away in the middle of its answer."""
-        result = endpoint.middleware(environ, _ignored)
-        pieces = iter(result)
+    def _gone(self, endpoint: Endpoint, middleware: Any, dialect: Dialect, requests: list[SubRequest], environ: dict[str, Any], lines: bool) -> int:
+        """The client goes away before its answer, or in the middle of it; what has been begun may run on."""
+        pieces = self._chance.randrange(3)
+        started: list[tuple[int, list[tuple[str, str]]]] = []
+        result = middleware(environ, _starting(started))
         try:
-            for _ in range(self._chance.randrange(3)):
-                next(pieces, None)
+            body = b"".join(itertools.islice(result, pieces))
         finally:
             _close(result)
+        if not pieces:
+            self._tally.count(Fault.GONE)
+        elif started[0][0] != 503 and not _is_whole(dialect, Answer(*started[0], body), requests, lines):
+            self._tally.count(Fault.CUT)
+        self._left_to_run(endpoint, requests)
         return 0
+
+    def _left_to_run(self, endpoint: Endpoint, requests: list[SubRequest]) -> None:
+        """Remember that nobody waits for *requests*, which may run all the same."""
+        if not endpoint.elsewhere:
+            self._unsettled += [_Unsettled(monotonic(), endpoint.name, request.target, 0) for request in requests]
+
+    def _count(self, endpoint: Endpoint, request: SubRequest, status: int) -> None:
+        """Count what has come upon *request*, as far as its answer, or the app here, tells."""
+        _, kind, token, *rest = request.target.split("/")
+        if kind == "raise" and (status == 500 if endpoint.elsewhere else faulty.ran[token]):
+            self._tally.count(Fault.CRASHED if endpoint.elsewhere else raising(*rest))
+        elif kind == "late" and status == 504 and faulty.ran[token]:
+            self._tally.count(Fault.LATE)
+        elif kind == "die" and status == 502:
+            self._tally.count(Fault.KILLED)
+        elif status == 503:
+            self._tally.count(endpoint.failing)
+
+    def _check_runs(self, endpoint: Endpoint, request: SubRequest, status: int) -> None:
+        """Has *request* run once? One whose key could not be had has not, and one that is late may not have."""
+        times = faulty.taken(_token(request))
+        if times > 1 or (status != 504 and times != (status != 503)):
+            raise Wrong(f"{endpoint.name}: {request.target} has run {times} times, and was answered with {status}")
+        if status == 504:
+            self._unsettled.append(_Unsettled(monotonic(), endpoint.name, request.target, times))
 
 
 class _Reset(io.BytesIO):
@@ -143,8 +212,16 @@ class _Reset(io.BytesIO):
         return data
 
 
-def _ignored(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-    return list
+def _starting(started: list[tuple[int, list[tuple[str, str]]]]) -> Any:
+    """A ``start_response`` that notes what it is called with."""
+
+    def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+        if started:
+            raise Wrong("start_response was called twice")
+        started.append((int(status[:3]), headers))
+        return list
+
+    return start_response
 
 
 def _environ(headers: Any, body: bytes, lines: bool, endpoint: Endpoint) -> dict[str, Any]:
@@ -159,14 +236,7 @@ def _environ(headers: Any, body: bytes, lines: bool, endpoint: Endpoint) -> dict
 def _answered(app: Any, environ: dict[str, Any]) -> Answer:
     """The answer of *app*, whose every call is checked as a server would be hurt."""
     started: list[tuple[int, list[tuple[str, str]]]] = []
-
-    def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-        if started:
-            raise Wrong("start_response was called twice")
-        started.append((int(status[:3]), headers))
-        return list
-
-    result: Iterable[bytes] = app(environ, start_response)
+    result: Iterable[bytes] = app(environ, _starting(started))
     try:
         body = b"".join(result)
     finally:
@@ -183,12 +253,29 @@ def _close(result: Any) -> None:
 def _read(dialect: Any, answer: Answer, requests: list[SubRequest], lines: bool) -> list[SubResponse]:
     if not (answer.header("Content-Type") or "").startswith("application/x-ndjson"):
         found: list[SubResponse] = dialect.read(answer.headers, answer.body, requests)
+        for request, told in zip(requests, found, strict=False):
+            # One dialect has no place for a status; what it says of a failure has.
+            told.status = told.status or _told(request, told)
         return found
     reader = LinesReader(dialect.read_line, requests)
     answered = list(reader.feed(answer.body))
     if not reader.complete or sorted(place for place, _ in answered) != list(range(len(requests))):
         raise Wrong(f"lines answer the places {sorted(place for place, _ in answered)} of {len(requests)}")
     return [told for _, told in sorted(answered, key=lambda pair: pair[0])]
+
+
+def _told(request: SubRequest, answer: SubResponse) -> int:
+    if answer.kind == "json":
+        return int(json.loads(answer.body)["status"])
+    return 404 if request.target.startswith("/missing/") else 200
+
+
+def _is_whole(dialect: Any, answer: Answer, requests: list[SubRequest], lines: bool) -> bool:
+    try:
+        _read(dialect, answer, requests, lines)
+    except (ValueError, Wrong):
+        return False
+    return True
 
 
 def _token(request: SubRequest) -> str:
@@ -207,7 +294,7 @@ def _check(endpoint: Endpoint, requests: list[SubRequest], answers: list[SubResp
         expected = set(_expected(endpoint, request))
         line = _seen(request)
         whole = line.encode() + b"." * (faulty.LARGE if request.target.startswith("/large/") else 0)
-        if not _is_among(expected, answer.status, answer.body == whole):
+        if answer.status not in expected:
             what = f"{answer.status} {answer.body[:200]!r}"
             raise Wrong(f"{endpoint.name}: {request.method} {request.target} was answered with {what}, and not with one of {expected}")
         if answer.status not in (200, 404):
@@ -226,11 +313,6 @@ def _seen(request: SubRequest) -> str:
     given = dict(request.headers)
     sent = [given.get(name) for name in ("Content-Type", "X-Client", "Idempotency-Key")]
     return faulty.seen(_token(request), request.method, sent, request.body)
-
-
-def _is_among(expected: set[int], status: int, own: bool) -> bool:
-    """Is *status* one of those, or where the dialect tells none, the answer the app's *own* where that is so?"""
-    return status in expected if status else own in {found in (200, 404) for found in expected}
 
 
 def _expected(endpoint: Endpoint, request: SubRequest) -> Iterator[int]:
@@ -255,11 +337,3 @@ def _expected(endpoint: Endpoint, request: SubRequest) -> Iterator[int]:
             yield 500
     else:
         yield 404 if kind == "missing" else 200
-
-
-def _check_runs(endpoint: Endpoint, requests: list[SubRequest], answers: list[SubResponse]) -> None:
-    """Has each item run once? One whose key could not be had has not."""
-    for request, answer in zip(requests, answers, strict=True):
-        times = faulty.taken(_token(request))
-        if times != (answer.status != 503):
-            raise Wrong(f"{endpoint.name}: {request.target} has run {times} times")

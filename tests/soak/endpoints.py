@@ -1,34 +1,43 @@
 """The middlewares that faults come upon: every executor that runs in a plain process, in every order, with limits, streams and stores that fail."""
 
 import itertools
-import threading
+import os
+from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import partial
 from random import Random
 from typing import Any, NamedTuple
 
 from tests.soak import faulty
+from tests.soak.tally import Fault, Tally
 from wsgibatch import BatchMiddleware
 from wsgibatch.idempotency import IdempotencyMiddleware
 
 TIMEOUT = 0.2
+ORDERS = ("barrier", "free", "sequential")
 
 
 class Fickle(Executor):
     """Runs calls in threads, unless it does one of the things that executors do: raise, be broken, or have a call cancelled by somebody else."""
 
-    def __init__(self) -> None:
+    _chance = Random(0)
+    """Of all of them, since one that was broken is replaced."""
+
+    def __init__(self, tally: Tally) -> None:
         self._pool = ThreadPoolExecutor(4)
-        self._chance = Random(0)
-        self._lock = threading.Lock()
+        self._tally = tally
 
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> "Future[Any]":
-        with self._lock:
-            fate = self._chance.random()
+        fate = self._chance.random()
         if fate < 0.05:
+            self._tally.count(Fault.REFUSING)
             raise RuntimeError("cannot schedule new futures after shutdown")
         if fate < 0.1:
+            self._tally.count(Fault.BROKEN)
             raise BrokenExecutor("a worker has died")
         if fate < 0.2:
+            self._tally.count(Fault.CANCELLED)
             cancelled: Future[Any] = Future()
             cancelled.cancel()
             return cancelled
@@ -39,38 +48,88 @@ class Fickle(Executor):
 
 
 class Shutting(ThreadPoolExecutor):
-    """Is shut down in use, after some calls, with what has not begun."""
+    """Is shut down in use, by its last call that is not refused, with what has not begun."""
 
-    def __init__(self) -> None:
+    def __init__(self, calls: int, tally: Tally) -> None:
         super().__init__(4)
-        self._numbers = itertools.count()
+        self._numbers, self._last = itertools.count(1), calls
+        self._tally = tally
+        self.over = False
 
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> "Future[Any]":
-        if next(self._numbers) == 500:
+        future = super().submit(fn, *args, **kwargs)
+        if next(self._numbers) == self._last:
+            self.over = True
+            self._tally.count(Fault.SHUT)
             self.shutdown(wait=False, cancel_futures=True)
-        return super().submit(fn, *args, **kwargs)
+        return future
+
+
+class Shared:
+    """An executor that batches share, until it has been shut down; then they share another one. A process that was forked has its own."""
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+        self._chance = Random(0)
+        self._made: tuple[int, Shutting] | None = None
+
+    def executor(self) -> Shutting:
+        pid = os.getpid()
+        if self._made is None or self._made[0] != pid or self._made[1].over:
+            # Two threads may each make one, and then both are used.
+            self._made = pid, Shutting(self._chance.randint(1, 5), self._tally)
+        return self._made[1]
+
+    def close(self) -> None:
+        if self._made is not None:
+            self._made[1].shutdown()
 
 
 class Endpoint(NamedTuple):
-    """A middleware, and what may come upon its batches."""
+    """Middlewares that are alike, and what may come upon their batches."""
 
     name: str
-    middleware: BatchMiddleware
+    opened: Callable[[], BatchMiddleware]
+    """The middleware for a batch."""
+    lasting: bool = True
+    """Is it the same for all batches? Otherwise it is closed behind each."""
     kinds: tuple[str, ...] = ("raise",)
     """Faults of items."""
-    keyed: bool = False
-    """Do items that write have keys? Then one may be a 503, where the store fails."""
+    rate: float = 0.08
+    """How many of all items have one of these."""
+    keyed: float = 0.0
+    """How many items have keys? One of these may be a 503, where the store fails."""
     limited: bool = False
     """Has an item a limit? Then any may be late on a busy machine."""
-    streamed: bool = False
+    elsewhere: bool = False
+    """Do items run in other processes, so that nobody here knows how often?"""
     weight: int = 20
     """How many batches come here, for each other's; fewer where a fault takes its time."""
     store: IdempotencyMiddleware | None = None
+    shared: Shared | None = None
+    """What its middlewares do not close."""
+
+    @property
+    def failing(self) -> str:
+        """The kind of fault that its store fails, so that an item is not run."""
+        return f"{self.name} fails"
+
+    @contextmanager
+    def open(self) -> Iterator[BatchMiddleware]:
+        """The middleware for one batch."""
+        middleware = self.opened()
+        try:
+            yield middleware
+        finally:
+            if not self.lasting:
+                middleware.close()
 
     def close(self) -> None:
-        self.middleware.close()
-        if self.store is not None:
-            self.store.close()
+        if self.lasting:
+            self.opened().close()
+        for behind in (self.store, self.shared):
+            if behind is not None:
+                behind.close()
 
 
 _EXECUTORS: dict[str, dict[str, Any]] = {
@@ -78,35 +137,51 @@ _EXECUTORS: dict[str, dict[str, Any]] = {
     "threads": {"executor": "threads", "workers": 4},
     "limited": {"executor": "threads", "workers": 4, "timeout": TIMEOUT, "deadline": 10.0},
     "futures": {"executor": lambda: ThreadPoolExecutor(4), "workers": 4},
-    "fickle": {"executor": Fickle, "workers": 4},
-    "shutting": {"executor": Shutting, "workers": 4},
+    "fickle": {"workers": 4},
+    "shutting": {"workers": 4},
     "processes": {"executor": "processes", "workers": 2, "worker_app": "tests.soak.faulty:app"},
 }
-_WEIGHTS = {"limited": 2, "processes": 8}
-ORDERS = ("barrier", "free", "sequential")
+_KINDS: dict[str, dict[str, Any]] = {
+    "limited": {"kinds": ("raise", "late", "late"), "rate": 0.2, "limited": True, "weight": 3},
+    "processes": {"kinds": ("raise", "raise", "raise", "die", "die"), "rate": 0.25, "elsewhere": True, "weight": 10},
+}
+_LEASE = 3.0
+_STORED = 10
+_WEIGHTS = {"memory": 20, "sqlite": 20, "failing": 20, "full": 12, "silent": 4, "killed": 15}
 
 
-def endpoints(stores: dict[str, Any]) -> list[Endpoint]:
+def endpoints(stores: dict[str, Any], tally: Tally) -> list[Endpoint]:
     """All of them, those with *stores* among them."""
     made: list[Endpoint] = []
-    for (word, settings), order, stream in itertools.product(_EXECUTORS.items(), ORDERS, (False, True)):
+    for (word, given), order, stream in itertools.product(_EXECUTORS.items(), ORDERS, (False, True)):
         if word == "processes" and (stream or order != "free"):
             # One is enough to kill.
             continue
-        kinds = ("raise", "late") if word == "limited" else ("raise", "die") if word == "processes" else ("raise",)
-        middleware = BatchMiddleware(faulty.app, order=order, stream=stream, max_requests=64, **settings)
-        made.append(
-            Endpoint(
-                f"{word} {order}{' streamed' if stream else ''}",
-                middleware,
-                kinds,
-                limited=word == "limited",
-                streamed=stream,
-                weight=_WEIGHTS.get(word, 20),
-            )
-        )
-    for name, store in stores.items():
-        guarded = IdempotencyMiddleware(faulty.app, store=store)
-        middleware = BatchMiddleware(guarded, executor="threads", workers=4, max_requests=64)
-        made.append(Endpoint(f"store {name}", middleware, keyed=True, weight=1 if name == "silent" else 20, store=guarded))
-    return made
+        name = f"{word} {order}{' streamed' if stream else ''}"
+        settings = {"order": order, "stream": stream, "max_requests": 64, **given}
+        if word == "shutting":
+            made.append(_shutting(name, settings, tally))
+            continue
+        if word == "fickle":
+            settings["executor"] = partial(Fickle, tally)
+        middleware = BatchMiddleware(faulty.app, **settings)
+        made.append(Endpoint(name, partial(_same, middleware), **_KINDS.get(word, {})))
+    return made + [stored(name, store, _WEIGHTS.get(name, _STORED)) for name, store in stores.items()]
+
+
+def stored(name: str, store: Any, weight: int = 1, workers: int = 4, order: Any = "barrier") -> Endpoint:
+    """One whose items may have keys, with *store* behind it."""
+    # Until a third of its lease is over a key is remembered, and its store with it.
+    guarded = IdempotencyMiddleware(faulty.app, store=store, lease=_LEASE)
+    middleware = BatchMiddleware(guarded, executor="threads", workers=workers, order=order, max_requests=64)
+    return Endpoint(f"store {name}", partial(_same, middleware), keyed=0.35, weight=weight, store=guarded)
+
+
+def _shutting(name: str, settings: dict[str, Any], tally: Tally) -> Endpoint:
+    """One whose batches share an executor for as long as it takes calls. To make a middleware, which each does, takes as long as a batch."""
+    shared = Shared(tally)
+    return Endpoint(name, lambda: BatchMiddleware(faulty.app, executor=shared.executor(), **settings), lasting=False, weight=5, shared=shared)
+
+
+def _same(middleware: BatchMiddleware) -> BatchMiddleware:
+    return middleware

@@ -41,3 +41,5 @@ class Row(Struct):
     findings: list[str]
     """A sentence for each; an input that was kept is named in it."""
     remark: str = ""
+    counts: dict[str, int] = {}
+    """Of what it is made up, where that is of interest."""

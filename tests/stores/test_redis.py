@@ -14,7 +14,8 @@ from redis.backoff import NoBackoff
 from redis.cluster import RedisCluster
 from redis.retry import Retry
 
-from tests.servers.redis import Server, cluster, running
+from tests.servers.redis import Server, cluster, loading, running
+from tests.stalling import eventually
 from tests.stores.calls import CALLS
 from tests.stores.test_contract import LONG, NAMES, REQUEST, SHORT, claimed, dead, signers
 from wsgibatch import ConfigError
@@ -82,6 +83,27 @@ def test_a_redis_that_was_restarted_between_two_calls_is_not_noticed(own_server:
 
     claimed(store)
     store.close()
+
+
+def test_a_redis_that_is_loading_is_a_store_error_until_it_has_loaded(redis_program: str) -> None:
+    # For longer than any test takes, if nobody tells it to hurry.
+    with loading(redis_program, keys=10_000, seconds=200) as server:
+        store = RedisStore(server.url)
+        claimed(store, "warm")
+        server.kill()
+        server.start()
+
+        for call in CALLS.values():
+            with pytest.raises(StoreError, match="loading"):
+                call(store)
+
+        with server.client() as client:
+            client.config_set("key-load-delay", 0)
+            eventually(lambda: not client.info("persistence")["loading"])
+        for call in CALLS.values():
+            call(store)
+        assert isinstance(claimed(store), Claimed)
+        store.close()
 
 
 @contextmanager

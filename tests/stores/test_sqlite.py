@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from webob import Request, Response
 
+from tests import disks
 from tests.executors.gate import PATIENCE
 from tests.stores.calls import CALLS
 from tests.stores.test_contract import LONG, REQUEST, claimed, signers
@@ -190,6 +191,86 @@ def test_a_file_is_brought_into_wal_mode_as_soon_as_others_let_go_of_it(path: Pa
     store.close()
 
     assert isinstance(found[0], Claimed)
+
+
+@pytest.fixture
+def mounting() -> None:
+    if not disks.own_mounts():
+        pytest.skip("this system lets nobody mount a disk of its own here")
+
+
+@pytest.mark.usefixtures("mounting")
+def test_a_full_disk_is_a_store_error_and_leaves_the_record_as_it_was(tmp_path: Path) -> None:
+    filler = tmp_path / "filler"
+    with disks.small(tmp_path, 1 << 20):
+        store = SqliteStore(tmp_path / "records.db")
+        claim = claimed(store)
+        disks.fill(filler)
+
+        for _ in range(2):
+            with pytest.raises(StoreError, match="full"):
+                claimed(store, "other")
+            with pytest.raises(StoreError, match="full"):
+                store.finish("key", claim.owner, b"x" * 100_000, LONG)
+            with pytest.raises(StoreError, match="full"):
+                store.touch(["User:1"], "ada", LONG)
+        assert isinstance(store.peek("key"), Held)
+
+        filler.unlink()
+        assert store.finish("key", claim.owner, b"x" * 100_000, LONG)
+        assert store.peek("key") == Kept(b"x" * 100_000, REQUEST)
+        claimed(store, "other")
+        store.close()
+
+
+@pytest.mark.usefixtures("mounting")
+def test_a_disk_that_is_full_from_the_start_is_a_store_error_until_there_is_room(tmp_path: Path) -> None:
+    filler = tmp_path / "filler"
+    with disks.small(tmp_path, 1 << 20):
+        disks.fill(filler)
+        store = SqliteStore(tmp_path / "records.db")
+        for call in CALLS.values():
+            with pytest.raises(StoreError):
+                call(store)
+
+        filler.unlink()
+        for call in CALLS.values():
+            call(store)
+        store.close()
+
+
+@pytest.fixture
+def read_only(mounting: None, tmp_path: Path) -> Iterator[tuple[SqliteStore, SqliteStore]]:
+    """A store, and another one to which the same file is on a disk that can only be read."""
+    written, view = tmp_path / "written", tmp_path / "view"
+    written.mkdir()
+    view.mkdir()
+    with disks.read_only(written, view), closing(SqliteStore(written / "records.db")) as first, closing(SqliteStore(view / "records.db")) as second:
+        yield first, second
+
+
+@every_writing_call
+def test_a_file_that_can_only_be_read_is_a_store_error(read_only: tuple[SqliteStore, SqliteStore], call: Callable[[SqliteStore], object]) -> None:
+    first, second = read_only
+    assert first.finish("key", claimed(first).owner, b"answer", LONG)
+
+    with pytest.raises(StoreError, match="readonly"):
+        call(second)
+
+    # What is known can be told all the same.
+    assert second.begin("key", REQUEST, LONG, LONG, "execute") == Kept(b"answer", REQUEST)
+
+
+@every_call
+def test_a_file_that_nobody_else_has_open_cannot_be_opened_where_nothing_can_be_written(
+    read_only: tuple[SqliteStore, SqliteStore], call: Callable[[SqliteStore], object]
+) -> None:
+    first, second = read_only
+    claimed(first)
+    first.close()
+
+    with pytest.raises(StoreError, match="unable to open"):
+        call(second)
 
 
 @every_call

@@ -251,7 +251,9 @@ class WatchedLane(_Lane):
             self._done.put(done)
 
     def _run(self, unit: Unit, ticket: Ticket) -> Answers:
-        return self._context.copy().run(self._work.call, unit, ticket)
+        answers = self._context.copy().run(self._work.call, unit, ticket)
+        # On a busy machine it may be done before anybody has looked; that does not put it in time.
+        return self._work.late(ticket) if ticket.late and not ticket.settled else answers
 
 
 def _opened(done: list[Done] | BaseException) -> list[Done]:

@@ -3,40 +3,41 @@
 import ctypes
 import faulthandler
 import gc
+import itertools
 import logging
 import os
 import random
-import subprocess
-import sys
 import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from time import time as real_time
+from typing import TypeVar
 
-from tests.soak.backends import backends
+from tests.soak import backends, endings, faulty
 from tests.soak.clients import Client
-from tests.soak.endpoints import Endpoint, endpoints
-from tests.soak.faulty import LATE
+from tests.soak.endpoints import Endpoint, endpoints, stored
+from tests.soak.forks import fork
 from tests.soak.listening import Listener
 from tests.soak.report import Bounds, Row
+from tests.soak.tally import COUNT as EACH
+from tests.soak.tally import Fault, Tally, raising
 
+T = TypeVar("T")
 title = "items in random batches with random faults, of 64 clients at once; any answer that is lost, doubled or another's is found"
 COUNT = 1_000_000
 CLIENTS = 64
-_WARM = 20
-"""The part of all items, as a divisor, after which the baseline is taken: by then everything has been made once, and closed again."""
-_WARM_LEAST = 10_000
+_WARM_LEAST, _WARM_MOST = 10_000, 50_000
+"""A third of all items, within these bounds, comes before the baseline is taken: by then everything has been made many times, and closed again."""
 _ENOUGH = 5
 _PATIENCE = 120
 """Seconds after which it is held that something hangs."""
-_SOON = 10
-"""Seconds in which a process ends; two are enough, but where the machine has much else to do."""
-_FORKS, _EXITS = 100, 5
-"""Forks in the middle of it, and processes that end in the middle of a batch."""
+_WAITING = 128
+"""Items of a batch that may wait for a file that is locked: many, since each waits for seconds."""
 
 
 class Hanging(Exception):
@@ -45,16 +46,23 @@ class Hanging(Exception):
 
 def soak(bounds: Bounds) -> Iterator[Row]:
     wanted = bounds.wanted(COUNT)
+    share = min(1.0, wanted / COUNT)
+    each = _least(share)
     row = Row("items", 0, wanted, 0.0, [])
     began = time.monotonic()
+    tally = Tally()
+    kinds: set[str] = set()
     listener = Listener()
     listener.attach(logging.WARNING)
     try:
-        with _jumping_clock():
-            warm = Row("", 0, max(_WARM_LEAST, wanted // _WARM), 0.0, row.findings)
-            _posted(warm, bounds, 0)
+        with _jumping_clock(tally):
+            warm = Row("", 0, max(_WARM_LEAST, min(wanted // 3, _WARM_MOST)), 0.0, row.findings)
+            # Its many threads leave memory in pieces, of which the system gets back only some; so it comes first, both times.
+            _waited(warm, bounds, 0, 0, Tally())
+            _posted(warm, bounds, CLIENTS, 0, Tally())
             before = _held()
-            _posted(row, bounds, CLIENTS)
+            kinds |= _waited(row, bounds, 2 * CLIENTS, each, tally)
+            kinds |= _posted(row, bounds, 3 * CLIENTS, round(EACH * share), tally)
             after = _held()
         row.findings += _grown(before, after)
         row.remark = f"threads {before[0]} to {after[0]}, descriptors {before[1]} to {after[1]}, MiB {before[2]:.0f} to {after[2]:.0f}; {row.remark}"
@@ -65,47 +73,88 @@ def soak(bounds: Bounds) -> Iterator[Row]:
     row.findings += [f"logged: {error!r}" for error in listener.kept[:_ENOUGH]]
     row.seconds = time.monotonic() - began
     yield row
-    yield _ends(bounds)
+    kinds |= set(Fault) | {raising(where, error) for where in faulty.WHERE for error in faulty.ERRORS}
+    yield tally.row(kinds, each, row.seconds)
+    yield endings.row(share)
 
 
-def _posted(row: Row, bounds: Bounds, first: int) -> None:
-    """Have clients, numbered from *first* on, post until *row* has its count; then close all that they have posted to."""
-    with backends() as stores:
-        all_of_them = endpoints(stores)
-        clients = [Client(number, all_of_them) for number in range(first, first + CLIENTS)]
-        forks = _load(clients, row, bounds, all_of_them)
-        for endpoint in all_of_them:
-            endpoint.close()
+def _least(share: float) -> int:
+    """How often each kind of fault is to come upon this *share* of the inputs: with fewer than all of them, as often as can be relied on."""
+    mean = EACH * share
+    return EACH if share == 1 else max(0, int(mean - 3 * mean**0.5))
+
+
+def _posted(row: Row, bounds: Bounds, first: int, forks: int, tally: Tally) -> set[str]:
+    """Have clients, numbered from *first* on, post until *row* has its count, and fork meanwhile; then close all that they have posted to.
+
+    :returns: how stores may have failed.
+    """
+    with backends.backends() as stores:
+        all_of_them = endpoints(stores, tally)
+        clients = [Client(number, all_of_them, tally) for number in range(first, first + CLIENTS)]
+        _load(clients, row, partial(_over, row, bounds), partial(fork, forks, all_of_them, row, tally))
+        _settle(clients, all_of_them, row)
     failed = sum((client.failed for client in clients), Counter())
     told = ", ".join(f"{count} items {status}" for status, count in sorted(failed.items()))
-    row.remark = f"{told}, {sum(client.refused for client in clients)} batches told to come again, {forks} forks"
+    row.remark = f"{told}, {sum(client.refused for client in clients)} batches told to come again"
+    left_out = [name for name in backends.PERHAPS if name not in stores]
+    if left_out:
+        row.remark += f"; not possible here: {', '.join(left_out)}"
+    return {endpoint.failing for endpoint in all_of_them if endpoint.store is not None and endpoint.name.removeprefix("store ") not in backends.SOUND}
 
 
-def _load(clients: list[Client], row: Row, bounds: Bounds, all_of_them: list[Endpoint]) -> int:
-    """Have *clients* post all at once; the number of forks in the middle of it."""
+def _over(row: Row, bounds: Bounds) -> bool:
+    return row.count >= row.wanted or time.monotonic() >= bounds.until
+
+
+def _waited(row: Row, bounds: Bounds, first: int, each: int, tally: Tally) -> set[str]:
+    """The same with a store that waits for seconds before it fails: by itself, since no fork is held up by it then."""
+    with backends.locked_for_long() as store:
+        endpoint = stored("locked for long", store, workers=_WAITING, order="free")
+        clients = [Client(number, [endpoint], tally) for number in range(first, first + CLIENTS)]
+        _load(clients, row, lambda: tally.of(endpoint.failing) >= each or time.monotonic() >= bounds.until)
+        _settle(clients, [endpoint], row)
+    return {endpoint.failing}
+
+
+def _load(clients: list[Client], row: Row, enough: Callable[[], bool], meanwhile: Callable[[threading.Event], None] | None = None) -> None:
+    """Have *clients* post all at once until it is *enough*; *meanwhile* something else is done here.
+
+    :raises Hanging: when they get on no more.
+    """
     lock, stop = threading.Lock(), threading.Event()
 
     def run(client: Client) -> None:
         while not stop.is_set():
-            try:
-                posted = client.post()
-            except Exception as error:
-                with lock:
-                    row.findings.append(f"{type(error).__name__}: {error}"[:600])
-                    if len(row.findings) >= _ENOUGH:
-                        stop.set()
-                continue
+            posted = _found(row, client.post)
             with lock:
-                row.count += posted
-                if row.count >= row.wanted or time.monotonic() >= bounds.until:
+                row.count += posted or 0
+                if enough() or len(row.findings) >= _ENOUGH:
                     stop.set()
 
     threads = [threading.Thread(target=run, args=(client,), daemon=True) for client in clients]
     for thread in threads:
         thread.start()
-    forks = _forked(stop, all_of_them, row)
+    if meanwhile is not None:
+        meanwhile(stop)
     _await(threads, row, stop)
-    return forks
+
+
+def _found(row: Row, call: Callable[[], T]) -> T | None:
+    """What *call* gives; what it raises is found."""
+    try:
+        return call()
+    except Exception as error:
+        row.findings.append(f"{type(error).__name__}: {error}"[:600])
+        return None
+
+
+def _settle(clients: list[Client], all_of_them: list[Endpoint], row: Row) -> None:
+    """Close all that *clients* have posted to; then nothing is started any more, and what has run twice is known."""
+    for endpoint in all_of_them:
+        endpoint.close()
+    for client in clients:
+        _found(row, partial(client.settle, time.monotonic()))
 
 
 def _await(threads: list[threading.Thread], row: Row, stop: threading.Event) -> None:
@@ -132,40 +181,21 @@ def _stacks() -> str:
         return file.read()
 
 
-def _forked(stop: threading.Event, all_of_them: list[Endpoint], row: Row) -> int:
-    """Fork now and then: the child posts a batch of its own to what its parent uses."""
-    usable = [endpoint for endpoint in all_of_them if endpoint.name.partition(" ")[0] in ("sequential", "threads", "futures")]
-    for number in range(_FORKS):
-        if stop.wait(0.5):
-            return number
-        pid = os.fork()
-        if not pid:
-            faulthandler.dump_traceback_later(_PATIENCE, exit=True)
-            try:
-                client = Client(1000 + number, usable)
-                # Where the client is gone, nothing is looked at.
-                while not client.post():
-                    continue
-                os._exit(0)
-            except BaseException:
-                os._exit(2)
-        _, status = os.waitpid(pid, 0)
-        if status:
-            row.findings.append(f"a batch of a process that was forked failed: {os.waitstatus_to_exitcode(status)}")
-            if len(row.findings) >= _ENOUGH:
-                stop.set()
-    return _FORKS
-
-
 @contextmanager
-def _jumping_clock() -> Iterator[None]:
+def _jumping_clock(tally: Tally) -> Iterator[None]:
     """The time of day jumps by up to a day each time that somebody looks."""
-    jumps = random.Random(0)
-    time.time = lambda: real_time() + jumps.uniform(-86_400, 86_400)
+    jumps, looks = random.Random(0), itertools.count()
+
+    def jumped() -> float:
+        next(looks)
+        return real_time() + jumps.uniform(-86_400, 86_400)
+
+    time.time = jumped
     try:
         yield
     finally:
         time.time = real_time
+        tally.count(Fault.JUMPED, next(looks))
 
 
 def _held() -> tuple[int, int, float]:
@@ -174,7 +204,7 @@ def _held() -> tuple[int, int, float]:
     threads = threading.active_count() + 1
     while threading.active_count() < threads:
         threads = threading.active_count()
-        time.sleep(2 * LATE)
+        time.sleep(2 * faulty.LATE)
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     pages = int(Path("/proc/self/statm").read_text().split()[1])
@@ -182,49 +212,7 @@ def _held() -> tuple[int, int, float]:
 
 
 def _grown(before: tuple[int, int, float], after: tuple[int, int, float]) -> Iterator[str]:
-    for what, least, now, more in zip(("threads", "file descriptors", "MiB"), before, after, (2, 2, before[2] / 10), strict=True):
+    threads = f"threads ({', '.join(thread.name for thread in threading.enumerate())})"
+    for what, least, now, more in zip((threads, "file descriptors", "MiB"), before, after, (2, 2, before[2] / 10), strict=True):
         if now > least + more:
             yield f"{now:.0f} {what} are held, {least:.0f} were"
-
-
-_ENDING = """
-import sys
-import threading
-import time
-from tests.soak.clients import Client
-from tests.soak.endpoints import endpoints
-
-found = [endpoint for endpoint in endpoints({"memory": "memory://"}) if endpoint.name.startswith(sys.argv[1])]
-def run(client):
-    while True:
-        client.post()
-for number in range(8):
-    threading.Thread(target=run, args=(Client(number, found),), daemon=True).start()
-threading.Event().wait(1)
-print(time.monotonic(), flush=True)
-"""
-
-
-def _ends(bounds: Bounds) -> Row:
-    """Processes whose main thread ends while batches run: they end, and soon. The clock is the machine's, and the same in every process."""
-    row = Row("ends with items in flight", 0, _EXITS if bounds.inputs is None else 1, 0.0, [])
-    began = time.monotonic()
-    slowest = 0.0
-    for word in ("threads", "limited", "futures", "store", "processes")[: row.wanted]:
-        row.count += 1
-        command = [sys.executable, "-W", "ignore", "-c", _ENDING, word]
-        try:
-            ended = subprocess.run(command, check=False, capture_output=True, timeout=_PATIENCE)
-        except subprocess.TimeoutExpired as error:
-            row.findings.append(f"{word}: {error}")
-            continue
-        if ended.returncode or not ended.stdout:
-            row.findings.append(f"{word}: ended with {ended.returncode}: {ended.stderr[-300:]!r}")
-            continue
-        took = time.monotonic() - float(ended.stdout)
-        slowest = max(slowest, took)
-        if took > _SOON:
-            row.findings.append(f"{word}: took {took:.1f} seconds to end")
-    row.remark = f"the slowest took {slowest:.1f} s"
-    row.seconds = time.monotonic() - began
-    return row

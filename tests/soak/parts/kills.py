@@ -40,7 +40,7 @@ class Client:
     """
 
     def __init__(self, number: int, base: str, row: Row, lock: threading.Lock) -> None:
-        self._number, self._base, self._row, self._lock = number, base, row, lock
+        self._number, self._base, self.row, self._lock = number, base, row, lock
         self._chance = Random(number)
         self._tokens = count()
         self.done: set[str] = set()
@@ -67,7 +67,7 @@ class Client:
                 raise TimeoutError(f"{items} was not settled in {_PATIENCE} seconds")
             time.sleep(0.05)
         with self._lock:
-            self._row.count += sum(item["method"] == "POST" for item in items)
+            self.row.count += sum(item["method"] == "POST" for item in items)
 
     def _item(self) -> dict[str, Any]:
         token = f"c{self._number}-{next(self._tokens)}"
@@ -167,7 +167,7 @@ def soak(bounds: Bounds) -> Iterator[Row]:
             clients = [Client(number, base, row, lock) for number in range(CLIENTS)]
             kills = _load(clients, row, bounds, int((folder / "pid").read_text()))
             # What is left is well.
-            Client(CLIENTS, base, row, lock).post()
+            _post(Client(CLIENTS, base, row, lock))
         ran = Counter((folder / "notes").read_text().split())
     row.findings += [f"{token} was done {times} times" for token, times in ran.items() if times > 1][:_ENOUGH]
     row.findings += [f"{token} was answered as done" for client in clients for token in client.done if not ran[token]][:_ENOUGH]
@@ -178,16 +178,21 @@ def soak(bounds: Bounds) -> Iterator[Row]:
     yield row
 
 
+def _post(client: Client) -> None:
+    """One batch of *client*; whatever goes wrong with it is a finding."""
+    try:
+        client.post()
+    except Exception as error:
+        client.row.findings.append(f"{type(error).__name__}: {error}"[:600])
+
+
 def _load(clients: list[Client], row: Row, bounds: Bounds, master: int) -> int:
     """Have *clients* post until *row* has its count, and kill workers all the while; how many."""
     stop = threading.Event()
 
     def post(client: Client) -> None:
         while not stop.is_set():
-            try:
-                client.post()
-            except Exception as error:
-                row.findings.append(f"{type(error).__name__}: {error}"[:600])
+            _post(client)
             if row.count >= row.wanted or time.monotonic() >= bounds.until or len(row.findings) >= _ENOUGH:
                 stop.set()
 
