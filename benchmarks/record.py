@@ -46,6 +46,11 @@ class Record(Struct):
     questions: dict[str, Answer]
 
     @property
+    def answered(self) -> set[str]:
+        """The questions of which anything was measured."""
+        return {name for name, answer in self.questions.items() if any(row.figure is not None for row in answer.rows)}
+
+    @property
     def missed(self) -> bool:
         return any(row.missed for answer in self.questions.values() for row in answer.rows)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from . import record
 from .answers import Row
 from .questions import names
-from .record import Record
+from .record import Answer, Record
 
 ROOT = Path(__file__).resolve().parent.parent
 PUBLISHED, PAGE, README = ROOT / "docs" / "benchmarks.json", ROOT / "docs" / "benchmarks.rst", ROOT / "README.rst"
@@ -26,26 +26,36 @@ FEW = {
     ("p12", "the same app, through a2wsgi"): "Faster than a FastAPI route that calls its own server",
     ("p13", "N=100"): "Faster than Kinto's own batch endpoint",
     ("p11", "N=100"): "Faster than Flask-Batch",
-    ("p15", "Flask-Aggregator, tiny items, N=100"): "Time of a batch over Flask-Aggregator, which skips your hooks",
-    ("p15", "django-batch-requests, tiny items, N=100"): "Time of a batch over django-batch-requests, which skips your middleware",
+    ("p15", "Flask-Aggregator, tiny items, N=100, ours over theirs"): "Time of a batch over Flask-Aggregator, which skips your hooks",
+    ("p15", "django-batch-requests, tiny items, N=100, ours over theirs"): "Time of a batch over django-batch-requests, which skips your middleware",
 }
 """What the README tells, in its own words: each a question and a row of its answer."""
 
 
 def publish(told: Record) -> None:
-    """Keep these answers, beside the earlier ones of the same machine to questions that were not asked now, and write the tables anew.
+    """Keep these answers, beside the earlier ones of the same machine, and write the tables anew.
 
-    :raises ValueError: when questions were not asked now, and the answers to them are of another machine.
+    An earlier answer stays where the question was not asked now, or where something that was measured then could not be run now.
+
+    :raises ValueError: when earlier answers would stay, and are of another machine.
     """
     if PUBLISHED.exists():
         earlier = record.read(PUBLISHED)
-        kept = {name: answer for name, answer in earlier.questions.items() if name in names() and name not in told.questions}
+        kept = {name: answer for name, answer in earlier.questions.items() if name in names() and _stays(answer, told.questions.get(name))}
         if kept and earlier.machine != told.machine:
             raise ValueError(f"the answers to {', '.join(kept)} are of another machine ({earlier.machine}): ask all questions")
-        questions = {**kept, **told.questions}
+        questions = {**told.questions, **kept}
         told = Record(told.machine, {name: questions[name] for name in names() if name in questions})
     record.write(told, PUBLISHED)
     write()
+
+
+def _stays(earlier: Answer, now: Answer | None) -> bool:
+    """Does *earlier* have a figure where the answer of *now* has none?"""
+    if now is None:
+        return True
+    lacking = {row.name for row in now.rows if row.figure is None}
+    return any(row.name in lacking and row.figure is not None for row in earlier.rows)
 
 
 def write() -> None:

@@ -448,6 +448,16 @@ def test_code_without_a_repository_is_told_by_its_version(tmp_path: Path, monkey
     assert record.this_code() == f"wsgibatch {version('wsgibatch')}"
 
 
+def test_what_could_not_be_run_takes_no_earlier_figures_place(published: Path) -> None:
+    row, lacking = Row("JSON", exact(1), None, "x"), Row("JSON", None, None, "x")
+    tables.publish(record.Record(HERE, {"p5": answer(row), "p6": answer(lacking)}))
+
+    tables.publish(record.Record(HERE, {"p5": answer(lacking, day=2), "p6": answer(lacking, day=2)}))
+
+    kept = record.read(published / "answers.json")
+    assert {name: told.date.day for name, told in kept.questions.items()} == {"p5": 1, "p6": 2}
+
+
 def test_answers_of_two_machines_do_not_stand_together(published: Path) -> None:
     row = Row("JSON", exact(1), None, "x")
     tables.publish(record.Record(HERE, {"p5": answer(row), "p6": answer(row)}))
@@ -527,6 +537,37 @@ def test_a_question_that_fails_takes_no_others_with_it(failing: Path) -> None:
 
 def test_the_exit_status_says_that_a_question_could_not_be_answered(failing: Path) -> None:
     assert command.main() == 2
+
+
+def test_a_question_of_which_nothing_can_be_run_could_not_be_answered(asked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (asked / "fails.py").write_text(
+        "from benchmarks.answers import Row\n\ntitle = 'a title'\n\ndef ask():\n    return [Row('a row', None, 2, 'x')]\n"
+    )
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "good", "fails"])
+
+    assert command.main() == 2
+
+
+def test_whoever_interrupts_it_keeps_what_was_answered(asked: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    (asked / "fails.py").write_text("title = 'a title'\n\ndef ask():\n    raise KeyboardInterrupt\n")
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "good", "fails", "bad", "--json", str(asked / "told.json")])
+
+    assert command.main() == 130
+    assert [*record.read(asked / "told.json").questions] == ["good"]
+    assert "interrupted, with answers to good\n" in capsys.readouterr().out
+
+
+def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(
+    asked: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "--json", str(asked / "missing" / "told.json")])
+
+    with pytest.raises(SystemExit):
+        command.main()
+
+    told = capsys.readouterr()
+    assert "--json: [Errno 2] No such file or directory" in told.err
+    assert "a title" not in told.out
 
 
 def test_a_question_that_fails_is_told_in_a_line(failing: Path, capsys: pytest.CaptureFixture[str]) -> None:

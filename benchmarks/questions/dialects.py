@@ -12,7 +12,7 @@ from ..contestants import batch
 from ..measure import alone, interleaved, ratio
 from ..work import paths_of, written
 
-title = "time of a batch in a dialect over one in django's, plain GETs, trivial app, N=100"
+title = "time of a batch in a dialect, times that of one in django's, plain GETs, trivial app, N=100"
 COUNT = 100
 BASE = "django"
 PROFILES = ("google", "odata4")

@@ -3,7 +3,7 @@
 from ..answers import Row
 from ..instructions import counted, per_item
 
-title = "instructions per item over the bare loop, trivial app, N=100"
+title = "instructions per item beyond those of the bare loop, trivial app, N=100"
 COUNT = 100
 
 

@@ -10,7 +10,7 @@ from ..apps.trivial import app
 from ..measure import alone, figure, interleaved
 from ..work import WSGIApp, environ_of
 
-title = "time of a request that is no batch, through the middleware, over a direct call"
+title = "time of a request that is no batch, through the middleware, beyond that of a direct call"
 CALLS = 1000
 
 

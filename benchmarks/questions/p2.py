@@ -4,7 +4,7 @@ from .. import apps
 from ..answers import Row
 from ..instructions import counted, per_item
 
-title = "instructions over the bare loop, plain GETs, N=100"
+title = "instructions, times those of the bare loop, plain GETs, N=100"
 COUNT = 100
 BARS = {"flask": 1.14, "django": 1.12, "bottle": 1.37}
 

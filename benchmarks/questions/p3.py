@@ -8,7 +8,7 @@ from ..contestants import bare, batch
 from ..measure import alone, interleaved, ratio
 from ..work import Work, gets, posts
 
-title = "time over the bare loop, trivial app, N=100"
+title = "time, times that of the bare loop, trivial app, N=100"
 COUNT = 100
 
 

@@ -6,7 +6,7 @@ from ..contestants import bare, batch
 from ..measure import alone, interleaved, ratio
 from ..work import gets
 
-title = "time over the bare loop, plain GETs, N=100"
+title = "time, times that of the bare loop, plain GETs, N=100"
 COUNT = 100
 BARS = {"flask": 1.22, "django": 1.22, "bottle": 1.45, "falcon": 1.65}
 

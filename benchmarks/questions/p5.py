@@ -8,7 +8,7 @@ from ..contestants import batch
 from ..measure import alone, figure, interleaved
 from ..work import Work, gets, parts, routes
 
-title = "growth: time per item at N=10,000 over the same at N=100, trivial app"
+title = "growth: time per item at N=10,000, times the same at N=100, trivial app"
 SMALL, LARGE = 100, 10_000
 FEW = (1, 10, 1_000)
 """Beside them, without a bar: what a batch costs itself is shared by its items."""

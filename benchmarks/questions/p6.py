@@ -6,7 +6,7 @@ from ..contestants import batch
 from ..measure import alone, figure, interleaved
 from ..work import gets, parts
 
-title = "time per item of a batch in multipart over one in JSON, plain GETs, trivial app, N=100"
+title = "time per item of a batch in multipart, times that of one in JSON, plain GETs, trivial app, N=100"
 COUNT = 100
 
 

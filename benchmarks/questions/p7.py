@@ -6,7 +6,7 @@ from ..contestants import batch
 from ..measure import alone, figure, interleaved_by_the_wall
 from ..work import gets
 
-title = "time per item in threads over the time per item in sequence, trivial app, N=100"
+title = "time per item in threads beyond the time per item in sequence, trivial app, N=100"
 COUNT = 100
 BARS = {4: 1.0, 16: 1.75}
 

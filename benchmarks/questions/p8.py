@@ -15,7 +15,7 @@ from ..contestants import batch
 from ..measure import alone, figure
 from ..work import gets
 
-title = "items that sleep, in threads, over the least they can take; the worst of N = 1, 16, 64"
+title = "items that sleep, in threads, times the least they can take; the worst of N = 1, 16, 64"
 COUNTS = (1, 16, 64)
 BARS = {0.010: 1.10, 0.100: 1.02}
 ROUNDS = 7

@@ -9,7 +9,7 @@ from functools import cache
 from ..answers import Row
 from ..instructions import counted, per_item
 
-title = "instructions per item over the bare loop, by part, trivial app, N=100"
+title = "instructions per item beyond those of the bare loop, by part, trivial app, N=100"
 COUNT = 100
 LENGTHS = (10, 60)
 KINDS = {"gets": "plain GETs", "posts": "3 headers and a JSON body"}

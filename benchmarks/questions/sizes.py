@@ -14,7 +14,7 @@ from ..contestants import bare, batch
 from ..measure import alone, figure, interleaved
 from ..work import Work, WSGIApp, paths_of, written
 
-title = "time of an item over the bare loop, by the size of its body"
+title = "time of an item beyond that in the bare loop, by the size of its body"
 SIZES = {"1 KB": (1_000, 100), "100 KB": (100_000, 10), "10 MB": (10_000_000, 1)}
 """Bytes of a body, and items of a batch."""
 DIALECTS = {"as a string in JSON (django)": "django", "embedded as JSON (graph)": "graph", "as a part (multipart)": "multipart"}

@@ -9,56 +9,88 @@ import faulthandler
 import platform
 import sys
 import time
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
+from typing import Any
 
 import msgspec
 
 from . import parts
 from .report import Bounds, Row
 
-_STATUS = "The exit status is 1 when anything was found, or fewer inputs had their turn than were wanted: ask for less with --inputs."
+_STATUS = "The exit status is 1 when anything was found, or fewer inputs had their turn in that time than were wanted: ask for less with --inputs."
+_MINUTES = 240
 _PATIENCE = 60
 """Seconds that the process may take to end."""
 
 
 def main() -> int:
-    known = [info.name for info in iter_modules(parts.__path__)]
-    parser = argparse.ArgumentParser(prog="python -m tests.soak", description="Wear wsgibatch down.", epilog=_STATUS)
-    parser.add_argument("part", nargs="*", help=f"what to run, of {', '.join(known)}; all if left out")
-    parser.add_argument("--minutes", type=float, default=240, help="for all of it; parts that come first leave what they do not need")
-    parser.add_argument("--inputs", type=int, metavar="N", help="of everything, in place of what each part wants")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was counted to FILE as well; rows that it has of other parts stay")
-    arguments = parser.parse_args()
-    unknown = sorted(set(arguments.part) - set(known))
-    if unknown:
-        parser.error(f"there is no part {', '.join(unknown)} (known: {', '.join(known)})")
-    well = True
+    known = {info.name: import_module(f"{parts.__name__}.{info.name}") for info in iter_modules(parts.__path__)}
+    arguments, told = _asked(known)
     bounds = Bounds(time.monotonic() + 60 * arguments.minutes, arguments.inputs)
-    for name, share in bounds.shared(arguments.part or known):
-        part = import_module(f"{parts.__name__}.{name}")
-        print(f"{name}: {part.title}", flush=True)
-        rows: list[Row] = []
-        for row in part.soak(share):
-            counts = [f"    {count:>11,} {of}" for of, count in row.counts.items()]
-            print(_line(row), *(f"    {finding}" for finding in row.findings), *counts, sep="\n", flush=True)
-            rows.append(row)
-        well = well and not any(row.findings or row.count < row.wanted for row in rows)
-        if arguments.json:
-            _write(arguments.json, name, part.title, rows)
+    well = True
+    try:
+        for name, share in bounds.shared(list(dict.fromkeys(arguments.part or known))):
+            part = known[name]
+            print(f"{name}: {part.title}", flush=True)
+            rows: list[Row] = []
+            for row in part.soak(share):
+                print(*_lines(row), sep="\n", flush=True)
+                rows.append(row)
+                well = well and not row.findings and row.count >= row.wanted
+                if arguments.json:
+                    _write(arguments.json, told, name, part.title, rows)
+    except KeyboardInterrupt:
+        print("\ninterrupted, with the rows above", flush=True)
+        return 130
     # What hangs has been found, and does not keep this process from ending, with 1.
     faulthandler.dump_traceback_later(_PATIENCE, exit=True)
     return int(not well)
 
 
-def _line(row: Row) -> str:
+def _asked(known: Mapping[str, Any]) -> tuple[argparse.Namespace, dict[str, Any]]:
+    """The arguments, and what the file holds that they name, if there is one; whoever asks for what cannot be is told so, and the process ends."""
+    titles = [f"  {name:<12}{part.title}" for name, part in known.items()]
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.soak",
+        description="Wear wsgibatch down. Its parts are:\n\n" + "\n".join(titles),
+        epilog=_STATUS,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("part", nargs="*", type=str.lower, help="what to run; all parts if left out")
+    parser.add_argument(
+        "--minutes", type=float, default=_MINUTES, help=f"for all of it, {_MINUTES} if left out; a part leaves what it does not need to the next"
+    )
+    parser.add_argument("--inputs", type=int, metavar="N", help="that each row is to count, in place of what is usual for it")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write what was counted to FILE as well; what it holds of other parts stays")
+    arguments = parser.parse_args()
+    unknown = sorted(set(arguments.part) - set(known))
+    if unknown:
+        parser.error(f"there is no part {', '.join(unknown)} (known: {', '.join(known)})")
+    if arguments.minutes <= 0 or (arguments.inputs is not None and arguments.inputs < 1):
+        parser.error("--minutes and --inputs are more than nothing")
+    try:
+        return arguments, _read(arguments.json) if arguments.json else {}
+    except (OSError, msgspec.DecodeError) as error:
+        parser.error(f"--json: {error}")
+
+
+def _lines(row: Row) -> list[str]:
     told = f"  {row.name:<28} {row.count:>11,} of {row.wanted:>9,} {len(row.findings):>3} found {row.seconds:>7,.0f} s"
-    return f"{told} {row.count / max(row.seconds, 1e-9):>8,.0f}/s  {row.remark}".rstrip()
+    line = f"{told} {row.count / max(row.seconds, 1e-9):>8,.0f}/s  {row.remark}".rstrip()
+    return [line, *(f"    {finding}" for finding in row.findings), *(f"    {count:>11,} {of}" for of, count in row.counts.items())]
 
 
-def _write(file: Path, name: str, title: str, rows: list[Row]) -> None:
-    told = msgspec.json.decode(file.read_bytes()) if file.exists() else {}
+def _read(file: Path) -> dict[str, Any]:
+    """What *file* holds, which can be written."""
+    with file.open("a+b") as opened:
+        opened.seek(0)
+        return msgspec.json.decode(opened.read() or b"{}", type=dict[str, Any])
+
+
+def _write(file: Path, told: dict[str, Any], name: str, title: str, rows: list[Row]) -> None:
     date = dt.datetime.now(tz=dt.UTC).date().isoformat()
     told[name] = {"title": title, "date": date, "python": platform.python_version(), "rows": rows}
     file.write_bytes(msgspec.json.format(msgspec.json.encode(told)) + b"\n")

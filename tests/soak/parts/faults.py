@@ -34,6 +34,8 @@ CLIENTS = 64
 _WARM_LEAST, _WARM_MOST = 10_000, 50_000
 """A third of all items, within these bounds, comes before the baseline is taken: by then everything has been made many times, and closed again."""
 _ENOUGH = 5
+_HEAPS = -8
+"""What <malloc.h> calls M_ARENA_MAX."""
 _PATIENCE = 120
 """Seconds after which it is held that something hangs."""
 _WAITING = 128
@@ -54,6 +56,8 @@ def soak(bounds: Bounds) -> Iterator[Row]:
     kinds: set[str] = set()
     listener = Listener()
     listener.attach(logging.WARNING)
+    # With one heap for all threads what is freed can be given back; with one for each, how much of it can is chance.
+    ctypes.CDLL(None).mallopt(_HEAPS, 1)
     try:
         with _jumping_clock(tally):
             warm = Row("", 0, max(_WARM_LEAST, min(wanted // 3, _WARM_MOST)), 0.0, row.findings)
