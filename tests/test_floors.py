@@ -19,7 +19,7 @@ FLOORS = (
     {"_answer", "_bind", "_inherit", "_jsonpath", "_keys", "_log", "_plan", "_run", "_target", "_timing", "_vet", "dialects", "executors", "stores"}
     | {"_idempotency/fingerprints", "_idempotency/policy", "_idempotency/records"},
     {"_exchange", "_idempotency/claims", "tags"},
-    {"_caller", "_drive", "_input", "_linked", "_turns", "clients", "idempotency", "wsgi"}
+    {"_caller", "_drive", "_input", "_linked", "_stopping", "_turns", "clients", "idempotency", "wsgi"}
     | {"_idempotency/collect", "_idempotency/guard", "_idempotency/leases", "_idempotency/reply"},
     {"integrations"},
     {"demo"},

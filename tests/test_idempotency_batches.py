@@ -331,6 +331,37 @@ def test_where_no_order_is_to_be_kept_nothing_is_held_back(shop: Shop) -> None:
     assert "Wsgibatch-In-Flight" not in answer.items[0]["headers"]
 
 
+def writes(*paths: str) -> list[SubRequest]:
+    return [SubRequest(index, "POST", path, [("Content-Type", "text/plain")], b"x") for index, path in enumerate(paths)]
+
+
+@every_executor_here
+@pytest.mark.parametrize("order_of_items", ["barrier", "free", "sequential"])
+@pytest.mark.parametrize("settings", [{}, {"stream": True}, {"deadline": 60.0}], ids=str)
+def test_a_batch_that_stops_at_a_failure_does_so_with_keys_too(
+    shop: Shop, store: Watched, executor: Any, order_of_items: str, settings: dict[str, Any]
+) -> None:
+    shop.fails["/b"] = "404 Not Found"
+    app = behind(shop, store, executor=executor, order=order_of_items, dialect=Prepared(writes("/a", "/b", "/c", "/d"), "stop"), **settings)
+    try:
+        answer = sent(app, [])
+    finally:
+        app.close()
+
+    assert (answer.statuses, shop.ran) == ([201, 404], ["/a", "/b"])
+
+
+@every_executor_here
+def test_a_batch_that_stops_at_a_failure_stops_at_a_write_that_is_in_flight_elsewhere(shop: Shop, executor: Any) -> None:
+    app = behind(shop, Elsewhere(), executor=executor, dialect=Prepared(writes("/a", "/b", "/c"), "stop"))
+    try:
+        answer = sent(app, [])
+    finally:
+        app.close()
+
+    assert (answer.codes, shop.ran) == (["in-flight"], [])
+
+
 def test_a_request_of_its_own_is_not_told_what_a_batch_is(shop: Shop) -> None:
     alone = post(IdempotencyMiddleware(shop, Elsewhere()), b"x", HTTP_AUTHORIZATION=ANNA, HTTP_IDEMPOTENCY_KEY="k")
 

@@ -12,6 +12,7 @@ from ._inherit import CLAIM
 from ._input import body_of, parts_of, skip
 from ._limits import Limits, Ticket
 from ._linked import LinkedCaller, closing
+from ._stopping import Stopping
 from ._turns import InTurn
 from .errors import BatchRejected
 from .model import Answers, Batch, Done, Head, Headers, Unit
@@ -99,6 +100,8 @@ class Drive:
             work = LinkedCaller(caller, batch, binder, endpoint.atomic)
         if batch.keyed and endpoint.settings.order != "free":
             work = InTurn(work, caller)
+        if batch.on_error == "stop" and not executor.concurrent:
+            work = Stopping(work)
         self._lane = executor.open(work if self._spool is None else Holding(work, self._spool), limits)
 
     def _limits(self) -> Limits:

@@ -58,13 +58,8 @@ class LinkedCaller:
         self._fails_from = batch.fails_from
         self._succeeded: set[int] = set()
         self._left: set[int] = set()
-        self._stops, self._stopped = batch.on_error == "stop", False
 
     def call(self, unit: Unit, ticket: Ticket | None = None) -> Answers:
-        """The answers to *unit*; none where the batch has stopped before it."""
-        return () if self._stopped else self._heeded(self._answers(unit, ticket))
-
-    def _answers(self, unit: Unit, ticket: Ticket | None) -> Answers:
         if not unit[0].group or (len(unit) == 1 and not callable(self._atomic)):
             return (self._member(unit[0], ticket),)
         answers = self._group(unit, ticket)
@@ -79,12 +74,7 @@ class LinkedCaller:
         return self._caller.late(ticket)
 
     def unstarted(self, unit: Unit) -> Answers:
-        return () if self._stopped else self._heeded(self._caller.unstarted(unit))
-
-    def _heeded(self, answers: Answers) -> Answers:
-        """*answers*, behind which nothing runs any more, where they tell of a failure at which the batch stops."""
-        self._stopped = self._stops and any(answer.status >= 400 for answer in answers)
-        return answers
+        return self._caller.unstarted(unit)
 
     def _member(self, item: SubRequest, ticket: Ticket | None) -> SubResponse:
         """One item, if it is not refused, and what it waits for has ended as it has to."""

@@ -59,7 +59,7 @@ def make_plan(batch: Batch, settings: Settings, concurrent: bool, repeated: Sequ
     if not concurrent or stops:
         # They are run in this sequence one by one, so none is reached before what it waits for.
         needs = [[] for _ in units]
-    # What runs units in order calls none behind a failure, so it may have them all at once.
+    # Where units are run in order none is called behind a failure (Stopping), so they may all be spawned at once.
     alone = [True] * len(units) if stops and concurrent else _alone(units, settings, concurrent)
     echoes = _echoes(batch, units, sequence, repeated) if settings.coalesce and not stops else {}
     return Plan(units, alone, Links(places, sequence, [*map(len, needs)], _turned(needs), stops), echoes)

@@ -131,7 +131,9 @@ class LinesDialect(Dialect, Protocol):
 
 
 class Work(Protocol):
-    """What the units of one batch are run by, from any thread. Nothing in it raises: there is an answer for every item of a unit."""
+    """What the units of one batch are run by, from any thread. Nothing in it raises: there is an answer for every item of a unit,
+    or none at all for a unit that is left out, since the batch has stopped before it.
+    """
 
     def call(self, unit: Unit, ticket: Ticket | None = None) -> Answers:
         """Run *unit* through the app.
