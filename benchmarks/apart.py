@@ -85,14 +85,14 @@ def inside(python: Path, function: Callable[..., Figure], *arguments: Any) -> Fi
         return msgspec.json.decode(told.read(), type=Figure)
 
 
-def prepared(contestant: Any, app: str, work: Work) -> tuple[Any, Callable[[], object]]:
-    """An app by its name, and a peer that is prepared to have the requests answered by it.
+def prepared(contestant: Any, app: str, work: Work, **own: object) -> tuple[Any, Callable[[], object]]:
+    """An app by its name, and a peer that is prepared to have the requests answered by it, with settings of its *own*.
 
     :raises Unable: when the peer does not come so far.
     """
     with judged():
         loaded = apps.load(app).app
-        return loaded, contestant.prepare(loaded, work)
+        return loaded, contestant.prepare(loaded, work, **own)
 
 
 @contextmanager

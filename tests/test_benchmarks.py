@@ -25,7 +25,7 @@ from benchmarks.contestants import django_batch_requests as django_peer
 from benchmarks.contestants import kinto as kinto_peer
 from benchmarks.measure import alone
 from benchmarks.posting import Mismatch, check, poster
-from benchmarks.questions import names, p1, p2, p9, parts
+from benchmarks.questions import names, p1, p2, p9, p15, parts
 from benchmarks.served import gunicorn
 from benchmarks.wire import ways
 from tests import peers
@@ -169,6 +169,10 @@ def environment(packages: Sequence[str]) -> Path:
 
 def test_the_route_that_calls_its_own_server_does_so_on_ten_connections_that_stay_open() -> None:
     assert apart.inside(environment(fastapi_loopback.PACKAGES), peers.calling_their_own_server) == exact(10)
+
+
+def test_django_batch_requests_in_threads_has_as_many_as_ours() -> None:
+    assert apart.inside(environment(django_peer.PACKAGES), peers.side_by_side, 2 * p15.WORKERS) == exact(p15.WORKERS)
 
 
 @pytest.mark.parametrize("name", ["decode", "plan", "environ", "call", "encode"])
