@@ -574,6 +574,29 @@ def test_the_exit_status_says_whether_a_bar_is_missed(asked: Path, monkeypatch: 
     assert command.main() == status
 
 
+def test_the_last_line_says_what_came_of_the_bars(asked: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = "Row('', None, 2, 'x'), Row('', exact(1), None, 'x'), Row('', None, 2, 'x', wrong=True), Row('', None, None, 'x', wrong=True)"
+    (asked / "fails.py").write_text(f"from benchmarks.answers import Row, exact\n\ntitle = 'a title'\n\ndef ask():\n    return [{rows}]\n")
+    monkeypatch.setattr(sys, "argv", ["benchmarks"])
+
+    assert command.main() == 1
+    assert capsys.readouterr().out.endswith("\nbars: 1 passed, 1 missed, 1 not run, 1 wrong; questions without an answer: none\n")
+
+
+def test_the_last_line_names_the_questions_without_an_answer(failing: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command.main()
+
+    assert capsys.readouterr().out.endswith("\nbars: 1 passed, 1 missed, 0 not run, 0 wrong; questions without an answer: fails\n")
+
+
+def test_an_answer_of_ours_that_is_wrong_is_no_success(asked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "from benchmarks.posting import Mismatch\n\ntitle = 'a title'\n\ndef ask():\n    raise Mismatch('the batch was answered with 413')\n"
+    (asked / "fails.py").write_text(text)
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "good", "fails"])
+
+    assert command.main() == 2
+
+
 def test_answers_are_written_as_json(asked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["benchmarks", "--json", str(asked / "told.json")])
     command.main()
