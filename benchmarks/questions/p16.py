@@ -14,8 +14,8 @@ title = "faster than 100 requests, each for itself, to the same gunicorn (gthrea
 COUNT = 100
 BARS = {"bottle": 6, "flask": 2.5}
 NOTE = (
-    "the connections wait for each other's Python, in the client as in the one process of the server; with more processes there, single requests would "
-    "gain, and one batch would not"
+    "the connections wait for each other's Python, in the client as in the one process of the server; with more processes there, single "
+    "requests would gain, and one batch would not"
 )
 
 
