@@ -4,6 +4,7 @@ import argparse
 import datetime as dt
 import sys
 import traceback
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from . import questions, record, tables
 from .answers import Row
 
 STATUS = (
-    "The exit status is 1 when a bar is missed, and 2 when a question could not be answered at all. What cannot be run here is told as 'not run', "
-    "and misses no bar. benchmarks/README.rst says what is asked, and what is needed for it."
+    "The exit status is 1 when a bar is missed, and 2 when a question could not be answered at all, as where an answer of ours is wrong. What cannot "
+    "be run here is told as 'not run', and a peer that answers wrongly as 'wrong'; neither misses a bar, and the last line says how many there are. "
+    "benchmarks/README.rst says what is asked, and what is needed for it."
 )
 
 
@@ -50,7 +52,9 @@ def main() -> int:
             record.write(told, arguments.json)
         if arguments.publish:
             tables.publish(told)
-    return 2 if told.answered < set(asked) else int(told.missed)
+    verdicts, unanswered = told.verdicts, [name for name in asked if name not in told.answered]
+    print(_summary(verdicts, unanswered), flush=True)
+    return 2 if unanswered else int(verdicts["missed"] > 0)
 
 
 def _asked(name: str, code: str) -> record.Answer:
@@ -60,6 +64,11 @@ def _asked(name: str, code: str) -> record.Answer:
     width = max(len(row.name) for row in answer.rows)
     print(*(_line(row, width) for row in answer.rows), "", sep="\n", flush=True)
     return answer
+
+
+def _summary(verdicts: Mapping[str, int], unanswered: list[str]) -> str:
+    told = ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in ("passed", "missed", "not run", "wrong"))
+    return f"bars: {told}; questions without an answer: {', '.join(unanswered) or 'none'}"
 
 
 def _line(row: Row, width: int) -> str:

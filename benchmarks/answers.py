@@ -55,6 +55,15 @@ class Row(Struct):
         return self.figure.value > self.bar if self.sense == "<=" else self.figure.value < self.bar
 
     @property
+    def verdict(self) -> Literal["passed", "missed", "not run", "wrong", ""]:
+        """What came of its bar; nothing where there is none."""
+        if self.bar is None:
+            return ""
+        if self.figure is None:
+            return "wrong" if self.wrong else "not run"
+        return "missed" if self.missed else "passed"
+
+    @property
     def told(self) -> tuple[str, str, str, str]:
         """The cells of a table: the figure, its bar, whether that was passed, and the spread."""
         figure = self.figure
@@ -66,7 +75,7 @@ class Row(Struct):
         while self.missed and shown(figure.value, more) == shown(self.bar or 0, more):
             # What reads like its bar would not read like a miss.
             more += 1
-        return f"{shown(figure.value, more)} {self.unit}".rstrip(), bar, "" if self.bar is None else "missed" if self.missed else "passed", spread
+        return f"{shown(figure.value, more)} {self.unit}".rstrip(), bar, self.verdict, spread
 
 
 def exact(value: float) -> Figure:

@@ -16,15 +16,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Timer
 from time import process_time
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from . import apps
 from .answers import Figure, Unable, Wrong
-from .measure import ROUNDS, SECONDS, repetitions, timed
+from .measure import ROUNDS, SECONDS, Checked, repetitions, timed, verify
 from .posting import Mismatch
 from .work import Work
+
+T = TypeVar("T")
 
 # What this package and ours import, whatever the peer.
 _OURS = ("msgspec", "multipart", "WebOb", "legacy-cgi; python_version >= '3.13'")
@@ -85,14 +87,25 @@ def inside(python: Path, function: Callable[..., Figure], *arguments: Any) -> Fi
         return msgspec.json.decode(told.read(), type=Figure)
 
 
-def prepared(contestant: Any, app: str, work: Work) -> tuple[Any, Callable[[], object]]:
-    """An app by its name, and a peer that is prepared to have the requests answered by it.
+def prepared(contestant: Any, app: str, work: Work, **own: object) -> tuple[Any, Checked[Any]]:
+    """An app by its name, and a peer that is prepared to have the requests answered by it, with settings of its *own*.
 
     :raises Unable: when the peer does not come so far.
     """
     with judged():
         loaded = apps.load(app).app
-        return loaded, contestant.prepare(loaded, work)
+    return loaded, peer(lambda: contestant.prepare(loaded, work, **own))
+
+
+def peer(prepare: Callable[[], Checked[T]]) -> Checked[T]:
+    """What *prepare* gives: what it answers, now and behind the rounds, is held against the peer.
+
+    :raises Unable: when the peer does not come so far.
+    """
+    with judged():
+        run = prepare()
+    run.check = judged()(run.check)
+    return run
 
 
 @contextmanager
@@ -126,6 +139,7 @@ def taking_turns(run: Callable[[], object], command: Sequence[str], variables: M
                 times.append(watch())
             # Every other round goes backwards, so that neither always runs behind the other.
             turns.reverse()
+    verify(run)
     return ours, theirs
 
 

@@ -5,6 +5,7 @@ all that happens but once. A first run, which is not counted, compiles what ther
 ``valgrind`` everywhere else.
 """
 
+import math
 import os
 import re
 import shutil
@@ -22,13 +23,18 @@ from wsgibatch.executors import _burst
 
 from . import apps, work
 from .answers import P, Row, Unable, exact, not_run
+from .contestants import bare
+from .measure import verify
 
 Entry: TypeAlias = tuple[str, str, str]
 """A contestant, an app and a kind of work, by their names. A contestant in several parts has one named: ``part:decode``."""
 
-SLOWDOWN = 50
-"""How much longer everything takes in valgrind, while clocks go on as ever. What ends by the clock has to be given as much more time, or items would
-leave in bursts far smaller than they really do."""
+BURSTS = {"trivial": 200, "bottle": 80, "flask": 15, "django": 12}
+"""Items of each app that a burst holds on a machine of today that does nothing else, where the clock ends it after a millisecond in the app.
+
+Each burst costs a hop through the story of the batch, and the clock would end them by what runs beside it, or by how much slower everything is in
+valgrind. So while instructions are counted, a burst ends by the bytes of as many answers, wherever and whenever that is.
+"""
 
 # PYTHONHASHSEED: the hashes of strings decide how many steps a look-up takes.
 _ENVIRONMENT = {**os.environ, "PYTHONHASHSEED": "0"}
@@ -51,10 +57,12 @@ def per_item(entries: Sequence[Entry], count: int, lengths: tuple[int, int]) -> 
     :param lengths: batches of the short run and of the long one.
     :raises Unable: when there is nothing to count with.
     """
+    # Where there is nothing to count with, that is told before anything runs.
+    gauge()
     for entry in entries:
         subprocess.run(_command(entry, count, 1), env=_ENVIRONMENT, check=True)
     runs = [_command(entry, count, length) for entry in entries for length in lengths]
-    # What runs beside it does not change a count.
+    # What runs beside it does not change a count, since no burst ends by the clock.
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         counted = list(pool.map(lambda run: _counted(*run), runs))
     items = (lengths[1] - lengths[0]) * count
@@ -97,18 +105,24 @@ def _with_callgrind(command: list[str]) -> str:
 
 
 def _command(entry: Entry, count: int, batches: int) -> list[str]:
-    return [sys.executable, "-m", __name__, *entry, str(count), str(batches), gauge()]
+    return [sys.executable, "-m", __name__, *entry, str(count), str(batches)]
 
 
-def _main(contestant: str, app: str, kind: str, count: str, batches: str, counted_by: str) -> None:
+def _main(contestant: str, app: str, kind: str, count: str, batches: str) -> None:
     """What is counted: *contestant* does its work *batches* times."""
-    if counted_by == "callgrind":
-        _burst.SECONDS *= SLOWDOWN
+    behind, requests = apps.load(app).app, getattr(work, kind)(int(count))
+    end_bursts(sum(map(len, bare.answers(behind, requests))) * BURSTS[app] // int(count))
     module, _, part = contestant.partition(":")
     prepare = getattr(import_module(f"{__package__}.contestants.{module}"), part or "prepare")
-    once = prepare(apps.load(app).app, getattr(work, kind)(int(count)))
+    once = prepare(behind, requests)
     for _ in range(int(batches)):
         once()
+    verify(once)
+
+
+def end_bursts(size: int) -> None:
+    """From now on, in this process, end bursts behind *size* bytes of answers, and by no clock."""
+    _burst.SECONDS, _burst.BYTES = math.inf, size
 
 
 if __name__ == "__main__":

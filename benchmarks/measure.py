@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from time import perf_counter, process_time
-from typing import ParamSpec, TypeVar
+from typing import Generic, ParamSpec, TypeVar
 
 from .answers import Figure
 
@@ -23,6 +23,39 @@ SECONDS = 0.02
 """Of one contestant in one round, at least: long against a tick of the clock and a switch of processes."""
 
 
+class Checked(Generic[T]):
+    """A run whose last answer is looked at behind the rounds as well, when no clock runs: what was well only once is not measured."""
+
+    def __init__(self, run: Callable[[], T], check: Callable[[T], None]) -> None:
+        """:param check: raises when an answer of *run* is not what it should be."""
+        self._run, self.check = run, check
+        self._last: list[T] = []
+
+    def __call__(self) -> T:
+        # An answer is let go of before the next one is made, as in a server.
+        self._last.clear()
+        answer = self._run()
+        self._last.append(answer)
+        return answer
+
+    def verify(self) -> None:
+        """Look at the last answer."""
+        self.check(self._last[-1])
+
+    def tried(self) -> "Checked[T]":
+        """Run it once, and look at its answer."""
+        self()
+        self.verify()
+        return self
+
+
+def verify(*runs: Callable[[], object]) -> None:
+    """Look at what those of *runs* answered last that can be looked at."""
+    for run in runs:
+        if isinstance(run, Checked):
+            run.verify()
+
+
 def alone(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """*function*, called in a process of its own: what was imported or measured before it does not matter."""
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
@@ -30,7 +63,7 @@ def alone(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 
 
 def interleaved(*runs: Callable[[], object]) -> list[list[float]]:
-    """Seconds of one call of each of *runs*: a list for each of them, with an entry per round.
+    """Seconds of one call of each of *runs*: a list for each of them, with an entry per round. What is :class:`Checked` is looked at behind them.
 
     What counts is the time that the processor works for this process, so that what it does for others meanwhile is left out.
     """
@@ -52,6 +85,7 @@ def _rounds(runs: Sequence[Callable[[], object]], rounds: int, seconds: float, c
         # Every other round goes backwards, so that none always runs behind the same other.
         for place in range(len(runs)) if turn % 2 else reversed(range(len(runs))):
             times[place].append(timed(runs[place], numbers[place], clock) / numbers[place])
+    verify(*runs)
     return times
 
 

@@ -1,13 +1,13 @@
 """Batches as a server hands them to an app, and their answers looked at: that every request was answered, with what the app answers to it alone."""
 
 import json
-from collections.abc import Callable
 from io import BytesIO
-from typing import Any
+from typing import Any, TypeAlias
 
 from wsgibatch import WSGIBatchError
 
 from .contestants import bare
+from .measure import Checked
 from .work import Work, WSGIApp, environ_of, speaker
 
 
@@ -15,21 +15,24 @@ class Mismatch(RuntimeError):
     """How an answer differs from what it should be."""
 
 
-def poster(endpoint: WSGIApp, app: WSGIApp, work: Work) -> Callable[[], None]:
-    """Posts the batch to *endpoint*, which answers it by way of *app* or what is in it.
+Answer: TypeAlias = tuple[list[tuple[str, list[tuple[str, str]]]], list[bytes]]
+"""What ``start_response`` was called with, and the pieces of the body."""
+
+
+def poster(endpoint: WSGIApp, app: WSGIApp, work: Work) -> Checked[Answer]:
+    """Posts the batch to *endpoint*, which answers it by way of *app* or what is in it: once, to see that it does, and then as often as it is called.
 
     :raises Mismatch: when the batch or a request in it is not answered with 200, or with something else than *app* answers.
     """
     outer = environ_of("POST", work.target, {"Content-Type": work.content_type}, work.batch)
-    told: list[tuple[str, list[tuple[str, str]]]] = []
-    chunks = _send(endpoint, outer, work.batch, lambda status, headers, exc_info=None: told.append((status, headers)))
-    status, headers = told[-1]
-    check(status, headers, b"".join(chunks), work, bare.answers(app, work))
+    expected = bare.answers(app, work)
 
-    def once() -> None:
-        _send(endpoint, outer, work.batch, _ignore)
+    def vet(answer: Answer) -> None:
+        told, pieces = answer
+        status, headers = told[-1]
+        check(status, headers, b"".join(pieces), work, expected)
 
-    return once
+    return Checked(lambda: _send(endpoint, outer, work.batch), vet).tried()
 
 
 def check(status: str, headers: list[tuple[str, str]], body: bytes, work: Work, expected: list[bytes]) -> None:
@@ -56,16 +59,13 @@ def _same(one: bytes, other: bytes) -> bool:
         return False
 
 
-def _send(endpoint: WSGIApp, outer: dict[str, Any], body: bytes, start_response: Callable[..., Any]) -> list[bytes]:
+def _send(endpoint: WSGIApp, outer: dict[str, Any], body: bytes) -> Answer:
+    told: list[tuple[str, list[tuple[str, str]]]] = []
     environ = outer.copy()
     environ["wsgi.input"] = BytesIO(body)
-    answer = endpoint(environ, start_response)
-    chunks = list(answer)
+    answer = endpoint(environ, lambda status, headers, exc_info=None: told.append((status, headers)))
+    pieces = list(answer)
     close = getattr(answer, "close", None)
     if close is not None:
         close()
-    return chunks
-
-
-def _ignore(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
-    pass
+    return told, pieces

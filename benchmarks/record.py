@@ -6,6 +6,7 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
 
@@ -51,8 +52,9 @@ class Record(Struct):
         return {name for name, answer in self.questions.items() if any(row.figure is not None for row in answer.rows)}
 
     @property
-    def missed(self) -> bool:
-        return any(row.missed for answer in self.questions.values() for row in answer.rows)
+    def verdicts(self) -> Counter[str]:
+        """How many bars were passed, missed, not run, or not measured since a peer answered wrongly."""
+        return Counter(row.verdict for answer in self.questions.values() for row in answer.rows if row.verdict)
 
 
 def this_machine() -> Machine:

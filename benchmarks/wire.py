@@ -1,13 +1,14 @@
 """A client that costs next to nothing, over connections that stay open."""
 
 import http.client
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from itertools import chain
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from .measure import Checked
 from .posting import Mismatch, check
 from .work import Work
 
@@ -17,11 +18,11 @@ CONNECTIONS = 8
 class Ways(NamedTuple):
     """Ways to have the same requests answered."""
 
-    batch: Callable[[], object]
+    batch: Checked[tuple[list[tuple[str, str]], bytes]]
     """In one batch."""
-    one: Callable[[], list[bytes]]
+    one: Checked[list[bytes]]
     """Each for itself, on one connection."""
-    several: Callable[[], list[bytes]]
+    several: Checked[list[bytes]]
     """Each for itself, on :data:`CONNECTIONS` connections at a time, in any order."""
 
 
@@ -34,8 +35,7 @@ def ways(base: str, work: Work) -> Iterator[Ways]:
     with ExitStack() as opened:
         first, *others = [opened.enter_context(closing(Connection(base))) for _ in range(CONNECTIONS)]
         threads = opened.enter_context(ThreadPoolExecutor(CONNECTIONS))
-        headers, body = first.post(work)
-        check("200 OK", headers, body, work, [first.get(path) for path in work.paths])
+        expected = [first.get(path) for path in work.paths]
 
         def several() -> list[bytes]:
             # Whoever is free takes the next one.
@@ -43,7 +43,21 @@ def ways(base: str, work: Work) -> Iterator[Ways]:
             found = threads.map(lambda connection: [connection.get(path) for path in left], [first, *others])
             return [*chain.from_iterable(found)]
 
-        yield Ways(lambda: first.post(work), lambda: [first.get(path) for path in work.paths], several)
+        yield Ways(
+            posted(first, work, expected).tried(),
+            Checked(lambda: [first.get(path) for path in work.paths], lambda found: _vet(found, expected)),
+            Checked(several, lambda found: _vet(sorted(found), sorted(expected))),
+        )
+
+
+def posted(connection: "Connection", work: Work, expected: list[bytes]) -> Checked[tuple[list[tuple[str, str]], bytes]]:
+    """The batch, posted on *connection*, where its requests are to be answered as *expected*."""
+    return Checked(lambda: connection.post(work), lambda answer: check("200 OK", *answer, work, expected))
+
+
+def _vet(found: list[bytes], expected: list[bytes]) -> None:
+    if found != expected:
+        raise Mismatch("requests were answered otherwise than they were before")
 
 
 class Connection:

@@ -10,6 +10,7 @@ from benchmarks import work
 from benchmarks.answers import Figure, exact
 from benchmarks.apart import judged, prepared
 from benchmarks.posting import check
+from benchmarks.questions import p15
 from benchmarks.wire import Connection
 
 
@@ -59,3 +60,10 @@ def calling_their_own_server() -> Figure:
         server.should_exit = True
         thread.join()
     return exact(len(set(callers)))
+
+
+def side_by_side(count: int) -> Figure:
+    """The threads on which django-batch-requests has *count* requests answered that wait, where its settings ask for threads."""
+    _, once = prepared(import_module("benchmarks.contestants.django_batch_requests"), "django", work.listed(count, "/waits"), **p15.ABREAST)
+    once()
+    return exact(sum(thread.name.startswith("ThreadPoolExecutor") for thread in threading.enumerate()))

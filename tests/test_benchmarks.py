@@ -18,14 +18,15 @@ from typing import Any
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import apart, apps, instructions, questions, record, tables, work
+from benchmarks import apart, apps, instructions, measure, questions, record, tables, work
 from benchmarks.answers import Figure, Row, Unable, Wrong, exact, not_run, row
 from benchmarks.contestants import batch, fastapi_loopback, flask_aggregator, flask_batch, flask_client, part, webob_blank, werkzeug_client
 from benchmarks.contestants import django_batch_requests as django_peer
 from benchmarks.contestants import kinto as kinto_peer
+from benchmarks.loops import Answered, looped
 from benchmarks.measure import alone
 from benchmarks.posting import Mismatch, check, poster
-from benchmarks.questions import names, p1, p2, p9, parts
+from benchmarks.questions import names, p1, p2, p9, p15, parts
 from benchmarks.served import gunicorn
 from benchmarks.wire import ways
 from tests import peers
@@ -33,6 +34,8 @@ from tests.servers.run import free_port, running
 from wsgibatch import BatchMiddleware, SubRequest, dialects
 from wsgibatch._lookup import members
 
+TIMED = [sys.executable, "-c", "import sys; print('ready', flush=True); [print(number + 0.5, flush=True) for number, _ in enumerate(sys.stdin)]"]
+"""A process that times itself."""
 HERE, ELSEWHERE = (record.Machine(name, 2, "Linux x86_64", "CPython 3.11.7") for name in ("Here", "Elsewhere"))
 
 
@@ -125,6 +128,51 @@ def test_a_batch_that_is_refused_is_not_measured() -> None:
         poster(BatchMiddleware(apps.load("trivial").app, max_requests=1), apps.load("trivial").app, work.gets(2))
 
 
+@pytest.fixture
+def failing_later() -> tuple[Any, list[bool]]:
+    """An endpoint that answers batches until it is told to refuse them, and what it is told by."""
+    answering, refusing = BatchMiddleware(apps.load("bottle").app), BatchMiddleware(apps.load("bottle").app, max_requests=1)
+    failed: list[bool] = []
+    return lambda environ, start_response: (refusing if failed else answering)(environ, start_response), failed
+
+
+@pytest.mark.parametrize("rounds", [measure.interleaved, measure.interleaved_by_the_wall, lambda run: apart.taking_turns(run, TIMED, {})])
+def test_a_batch_that_is_refused_once_the_clock_runs_is_not_measured(
+    failing_later: tuple[Any, list[bool]], monkeypatch: pytest.MonkeyPatch, rounds: Callable[[Any], object]
+) -> None:
+    endpoint, failed = failing_later
+    for module in (measure, apart):
+        monkeypatch.setattr(module, "ROUNDS", 1)
+        monkeypatch.setattr(module, "SECONDS", 0)
+    run = poster(endpoint, apps.load("bottle").app, work.gets(2))
+    failed.append(True)
+
+    with pytest.raises(Mismatch, match="the batch was answered with 413"):
+        rounds(run)
+
+
+def test_a_loop_that_goes_wrong_once_the_clock_runs_is_not_measured() -> None:
+    answers = iter(["{}"])
+
+    def send(method: str, url: str) -> Answered:
+        return Answered(200, "OK", [], next(answers, "busy"))
+
+    run = looped(lambda environ, start_response: start_response("200 OK", []) or [b"{}"], work.gets(1), send)
+
+    with pytest.raises(Mismatch, match="was answered with 200, b'busy'"):
+        measure.interleaved(run)
+
+
+def test_a_peer_that_goes_wrong_once_the_clock_runs_is_told_as_that(failing_later: tuple[Any, list[bool]]) -> None:
+    endpoint, failed = failing_later
+    run = apart.peer(lambda: poster(endpoint, apps.load("bottle").app, work.gets(2)))
+    failed.append(True)
+    run()
+
+    with pytest.raises(Wrong, match="the batch was answered with 413"):
+        run.verify()
+
+
 def test_what_an_app_does_not_answer_with_200_is_not_measured() -> None:
     with pytest.raises(RuntimeError, match="did not answer /nothing/0 with 200"):
         batch.prepare(apps.load("bottle").app, work.gets(1, "/nothing"))
@@ -169,6 +217,10 @@ def environment(packages: Sequence[str]) -> Path:
 
 def test_the_route_that_calls_its_own_server_does_so_on_ten_connections_that_stay_open() -> None:
     assert apart.inside(environment(fastapi_loopback.PACKAGES), peers.calling_their_own_server) == exact(10)
+
+
+def test_django_batch_requests_in_threads_has_as_many_as_ours() -> None:
+    assert apart.inside(environment(django_peer.PACKAGES), peers.side_by_side, 2 * p15.WORKERS) == exact(p15.WORKERS)
 
 
 @pytest.mark.parametrize("name", ["decode", "plan", "environ", "call", "encode"])
@@ -255,9 +307,8 @@ def test_a_peer_that_does_not_take_its_turn_is_told_with_the_reason(
 def test_a_process_that_times_itself_takes_turns_with_ours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(apart, "ROUNDS", 3)
     monkeypatch.setattr(apart, "SECONDS", 0)
-    told = "import sys; print('ready', flush=True); [print(number + 0.5, flush=True) for number, _ in enumerate(sys.stdin)]"
 
-    ours, theirs = apart.taking_turns(lambda: None, [sys.executable, "-c", told], {})
+    ours, theirs = apart.taking_turns(lambda: None, TIMED, {})
 
     assert (len(ours), theirs) == (3, [0.5, 1.5, 2.5])
 
@@ -317,6 +368,17 @@ def test_each_way_to_a_server_has_every_request_answered() -> None:
 
     assert one == [b'{"number": %d}' % number for number in range(20)]
     assert sorted(several) == sorted(one)
+
+
+def test_answers_of_a_server_are_looked_at_behind_the_rounds() -> None:
+    wrong: tuple[Any, ...] = (([], b"[]"), [b'{"number": 1}', b'{"number": 0}'], [b'{"number": 0}', b'{"number": 0}'])
+    with gunicorn("make('bottle')") as base, ways(base, work.gets(2)) as sent:
+        for place, answered in enumerate(wrong):
+            way: measure.Checked[Any] = sent[place]
+            way()
+            way.verify()
+            with pytest.raises(Mismatch):
+                way.check(answered)
 
 
 @pytest.fixture
@@ -510,6 +572,29 @@ def test_the_exit_status_says_whether_a_bar_is_missed(asked: Path, monkeypatch: 
     monkeypatch.setattr(sys, "argv", ["benchmarks", *names])
 
     assert command.main() == status
+
+
+def test_the_last_line_says_what_came_of_the_bars(asked: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = "Row('', None, 2, 'x'), Row('', exact(1), None, 'x'), Row('', None, 2, 'x', wrong=True), Row('', None, None, 'x', wrong=True)"
+    (asked / "fails.py").write_text(f"from benchmarks.answers import Row, exact\n\ntitle = 'a title'\n\ndef ask():\n    return [{rows}]\n")
+    monkeypatch.setattr(sys, "argv", ["benchmarks"])
+
+    assert command.main() == 1
+    assert capsys.readouterr().out.endswith("\nbars: 1 passed, 1 missed, 1 not run, 1 wrong; questions without an answer: none\n")
+
+
+def test_the_last_line_names_the_questions_without_an_answer(failing: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command.main()
+
+    assert capsys.readouterr().out.endswith("\nbars: 1 passed, 1 missed, 0 not run, 0 wrong; questions without an answer: fails\n")
+
+
+def test_an_answer_of_ours_that_is_wrong_is_no_success(asked: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = "from benchmarks.posting import Mismatch\n\ntitle = 'a title'\n\ndef ask():\n    raise Mismatch('the batch was answered with 413')\n"
+    (asked / "fails.py").write_text(text)
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "good", "fails"])
+
+    assert command.main() == 2
 
 
 def test_answers_are_written_as_json(asked: Path, monkeypatch: pytest.MonkeyPatch) -> None:

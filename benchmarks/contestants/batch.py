@@ -1,15 +1,15 @@
 """The same requests in one batch, through the middleware."""
 
-from collections.abc import Callable
 from typing import Any
 
 from wsgibatch import BatchMiddleware
 
-from ..posting import poster
+from ..measure import Checked
+from ..posting import Answer, poster
 from ..work import Work, WSGIApp
 
 
-def prepare(app: WSGIApp, work: Work, **settings: Any) -> Callable[[], None]:
+def prepare(app: WSGIApp, work: Work, **settings: Any) -> Checked[Answer]:
     """One call of the middleware, in settings that are the defaults but for *settings* and the number of items.
 
     :raises RuntimeError: when the batch or one of its items is not answered as it should be.

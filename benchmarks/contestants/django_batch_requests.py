@@ -7,18 +7,18 @@ middleware of the app is run for an item.
 import importlib
 import json
 import sys
-from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 from .. import apps
-from ..posting import poster
+from ..measure import Checked
+from ..posting import Answer, poster
 from ..work import Work
 
 PACKAGES = ("django-batch-requests==0.1.1", "Django==5.2.19")
 
 
-def prepare(app: Any, work: Work, **own: Any) -> Callable[[], None]:
+def prepare(app: Any, work: Work, **own: Any) -> Checked[Answer]:
     """One call of *app*, the one of :mod:`benchmarks.apps.django`, with a bare list of requests.
 
     :param own: settings of its own, which count for the first that is prepared in a process.

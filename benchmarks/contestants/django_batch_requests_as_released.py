@@ -32,17 +32,23 @@ def main(count):  # type: (int) -> None
     urlpatterns.append(url("^batch$", handle_batch_requests))
     app = WSGIHandler()
     body = json.dumps([{"method": "GET", "url": "/items/%d" % number} for number in range(count)]).encode()
-    answers = json.loads(posted(app, body).decode())
-    if [(answer["status_code"], json.loads(answer["body"])["number"]) for answer in answers] != [(200, number) for number in range(count)]:
-        sys.stderr.write("a request was answered with %r\n" % answers[0])
-        sys.exit(WRONG)
+    vet(posted(app, body), count)
     times = max(1, REQUESTS // count)
     say("ready")
     while sys.stdin.readline():
         started = clock()
         for _ in range(times):
-            posted(app, body)
-        say(str((clock() - started) / times))
+            answered = posted(app, body)
+        seconds = (clock() - started) / times
+        vet(answered, count)
+        say(str(seconds))
+
+
+def vet(answered, count):  # type: (bytes, int) -> None
+    answers = json.loads(answered.decode())
+    if [(answer["status_code"], json.loads(answer["body"])["number"]) for answer in answers] != [(200, number) for number in range(count)]:
+        sys.stderr.write("a request was answered with %r\n" % answers[0])
+        sys.exit(WRONG)
 
 
 def posted(app, body):  # type: (WSGIHandler, bytes) -> bytes

@@ -1,13 +1,13 @@
 """The same requests in a loop over Django's test client."""
 
-from collections.abc import Callable
 from typing import Any
 
 from ..loops import Answered, looped
+from ..measure import Checked
 from ..work import Work
 
 
-def prepare(app: Any, work: Work) -> Callable[[], bytes]:
+def prepare(app: Any, work: Work) -> Checked[bytes]:
     """The loop, over *app*, the one of :mod:`benchmarks.apps.django`."""
     from django.test import Client
 

@@ -1,9 +1,9 @@
 """The same requests in one batch, through the route that Flask-Batch adds to a Flask app."""
 
-from collections.abc import Callable
 from typing import Any
 
-from ..posting import poster
+from ..measure import Checked
+from ..posting import Answer, poster
 from ..work import Work
 
 PACKAGES = (
@@ -22,7 +22,7 @@ PACKAGES = (
 """Where it answers: with any later Werkzeug each batch is answered with 500."""
 
 
-def prepare(app: Any, work: Work) -> Callable[[], None]:
+def prepare(app: Any, work: Work) -> Checked[Answer]:
     """One call of *app*, a Flask app, with a batch in multipart.
 
     :raises RuntimeError: when the batch or one of its items is not answered as it should be.

@@ -1,14 +1,14 @@
 """The same requests in a loop over Flask's test client."""
 
-from collections.abc import Callable
 from http.client import responses
 from typing import Any
 
 from ..loops import Answered, looped
+from ..measure import Checked
 from ..work import Work
 
 
-def prepare(app: Any, work: Work) -> Callable[[], bytes]:
+def prepare(app: Any, work: Work) -> Checked[bytes]:
     """The loop, over *app*, a Flask app."""
     client = app.test_client()
 

@@ -1,12 +1,11 @@
 """The same requests in a loop over WebOb's ``Request.blank(url).get_response(app)``."""
 
-from collections.abc import Callable
-
 from ..loops import Answered, looped
+from ..measure import Checked
 from ..work import Work, WSGIApp
 
 
-def prepare(app: WSGIApp, work: Work) -> Callable[[], bytes]:
+def prepare(app: WSGIApp, work: Work) -> Checked[bytes]:
     """The loop, over any app."""
     # It is imported with ours, which silences the warning that it is for.
     from webob import Request

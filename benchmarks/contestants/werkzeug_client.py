@@ -1,15 +1,15 @@
 """The same requests in a loop over werkzeug's test client."""
 
-from collections.abc import Callable
 from http.client import responses
 
 from werkzeug.test import Client
 
 from ..loops import Answered, looped
+from ..measure import Checked
 from ..work import Work, WSGIApp
 
 
-def prepare(app: WSGIApp, work: Work) -> Callable[[], bytes]:
+def prepare(app: WSGIApp, work: Work) -> Checked[bytes]:
     """The loop, over any app."""
     client = Client(app)
 

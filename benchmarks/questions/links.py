@@ -5,7 +5,7 @@ from collections.abc import Callable
 from ..answers import Figure, Row
 from ..apps.trivial import app
 from ..contestants import batch
-from ..measure import alone, figure, interleaved
+from ..measure import alone, interleaved, interleaved_by_the_wall, ratio
 from ..work import Work, chained, requests, spread
 
 title = "time of 10,000 items with 10,000 dependencies, times that of the same batch without, trivial app"
@@ -21,5 +21,6 @@ def ask() -> list[Row]:
 
 
 def _measure(work: Callable[[int], Work], executor: str) -> Figure:
-    loose, linked = interleaved(*(batch.prepare(app, made(COUNT), executor=executor, workers=4) for made in (requests, work)))
-    return figure([one / other for one, other in zip(linked, loose, strict=True)])
+    rounds = interleaved_by_the_wall if executor == "threads" else interleaved
+    loose, linked = rounds(*(batch.prepare(app, made(COUNT), executor=executor, workers=4) for made in (requests, work)))
+    return ratio(linked, loose)

@@ -10,12 +10,11 @@ from pathlib import Path
 from tests.servers.run import free_port, running
 
 from ..answers import Figure, Row, Unable, not_run
-from ..apart import VARIABLES, environment, judged
+from ..apart import VARIABLES, environment, peer
 from ..contestants.fastapi_loopback import PACKAGES
-from ..measure import alone, interleaved_by_the_wall, ratio
-from ..posting import check
+from ..measure import Checked, alone, interleaved_by_the_wall, ratio
 from ..served import gunicorn
-from ..wire import Connection
+from ..wire import Connection, posted
 from ..work import Work, gets
 
 title = "faster than a FastAPI route that calls its own server over HTTP, N=100"
@@ -54,14 +53,10 @@ def _measure(python: Path) -> tuple[Figure, Figure]:
         closing(Connection(bridged)) as to_bridged,
         closing(Connection(flask)) as to_flask,
     ):
-        with judged():
-            _check(to_theirs, work)
-        _check(to_bridged, work)
-        _check(to_flask, work)
-        loop, behind_bridge, in_flask = interleaved_by_the_wall(*(lambda c=c: c.post(work) for c in (to_theirs, to_bridged, to_flask)))
+        loopback = peer(lambda: _posted(to_theirs, work))
+        loop, behind_bridge, in_flask = interleaved_by_the_wall(loopback, _posted(to_bridged, work), _posted(to_flask, work))
     return ratio(loop, behind_bridge), ratio(loop, in_flask)
 
 
-def _check(connection: Connection, work: Work) -> None:
-    headers, body = connection.post(work)
-    check("200 OK", headers, body, work, [connection.get(path) for path in work.paths])
+def _posted(connection: Connection, work: Work) -> Checked[tuple[list[tuple[str, str]], bytes]]:
+    return posted(connection, work, [connection.get(path) for path in work.paths]).tried()

@@ -1,7 +1,8 @@
 """P15: how do Flask-Aggregator and django-batch-requests compare, which call views themselves?
 
 What they leave out (hooks, middleware, the way from a view's result to a response) is most of what a tiny item costs, so with many of those they are
-faster than even the bare loop is. Where a batch is small, answers are large or items wait, that does not help them.
+faster than even the bare loop is. Large answers turn that round, and so do items that wait, where theirs are run one by one: Flask-Aggregator knows
+nothing else, and django-batch-requests does so unless its settings say otherwise. With as many threads as ours it is as fast.
 """
 
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from ..work import Work, listed, routes
 
 title = "faster than Flask-Aggregator and django-batch-requests, which skip the app's hooks and middleware"
 WORKERS = 16
+ABREAST = {"EXECUTE_PARALLEL": True, "NUM_WORKERS": WORKERS}
+"""Settings of django-batch-requests, with which it hands its items to as many threads as we do."""
 CASES = {"many": (100, "/items"), "one": (1, "/items"), "texts": (10, "/texts"), "waits": (64, "/waits")}
 RELEASED = "django-batch-requests as released, tiny items"
 PACKAGES = ("django-batch-requests==0.1.1", "Django==1.8.19", "futures==3.4.0")
@@ -36,15 +39,15 @@ PEERS: dict[str, tuple[Any, str, Callable[..., Work], str]] = {
 
 
 def ask() -> list[Row]:
-    return [*_rows("Flask-Aggregator"), *_rows("django-batch-requests"), *_released()]
+    return [*_rows("Flask-Aggregator"), *_rows("django-batch-requests"), _abreast(), *_released()]
 
 
 def _rows(peer: str) -> list[Row]:
-    contestant, _, _, note = PEERS[peer]
+    note = PEERS[peer][3]
     over, one, texts, waits = BARS[peer]
 
     def told(name: str, bar: float, sense: Literal["<=", ">="], case: str, note: str) -> Row:
-        return row(f"{peer}, {name}", bar, "x", sense, note, lambda: inside(environment(contestant.PACKAGES), measured, peer, case))
+        return row(f"{peer}, {name}", bar, "x", sense, note, _apart, peer, case)
 
     return [
         told("tiny items, N=100, ours over theirs", over, "<=", "many", note),
@@ -54,10 +57,20 @@ def _rows(peer: str) -> list[Row]:
     ]
 
 
-def measured(peer: str, case: str) -> Figure:
+def _abreast() -> Row:
+    peer, note = "django-batch-requests", f"{WORKERS} threads on either side"
+    return row(f"{peer}, items that wait 5 ms, N=64, both in threads", None, "x", ">=", note, _apart, peer, "waits", **ABREAST)
+
+
+def _apart(peer: str, case: str, **own: object) -> Figure:
+    return inside(environment(PEERS[peer][0].PACKAGES), measured, peer, case, own)
+
+
+def measured(peer: str, case: str, own: dict[str, object]) -> Figure:
+    """What a case of :data:`CASES` gives beside *peer*, with settings of its *own*."""
     contestant, name, kind, _ = PEERS[peer]
     work = kind(*CASES[case])
-    app, theirs = prepared(contestant, name, work)
+    app, theirs = prepared(contestant, name, work, **own)
     if case == "waits":
         return ratio(*interleaved_by_the_wall(theirs, batch.prepare(app, work, executor="threads", workers=WORKERS)))
     times, our_times = interleaved(theirs, batch.prepare(app, work))

@@ -13,7 +13,10 @@ from ..work import gets
 title = "faster than 100 requests, each for itself, to the same gunicorn (gthread)"
 COUNT = 100
 BARS = {"bottle": 6, "flask": 2.5}
-NOTE = "the connections wait for each other's Python, in the client as in the server"
+NOTE = (
+    "the connections wait for each other's Python, in the client as in the one process of the server; with more processes there, single "
+    "requests would gain, and one batch would not"
+)
 
 
 def ask() -> list[Row]:

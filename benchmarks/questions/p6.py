@@ -3,7 +3,7 @@
 from ..answers import Figure, Row
 from ..apps.trivial import app
 from ..contestants import batch
-from ..measure import alone, figure, interleaved
+from ..measure import alone, interleaved, ratio
 from ..work import gets, parts
 
 title = "time per item of a batch in multipart, times that of one in JSON, plain GETs, trivial app, N=100"
@@ -16,4 +16,4 @@ def ask() -> list[Row]:
 
 def _measure() -> Figure:
     in_json, in_parts = interleaved(batch.prepare(app, gets(COUNT)), batch.prepare(app, parts(COUNT)))
-    return figure([one / other for one, other in zip(in_parts, in_json, strict=True)])
+    return ratio(in_parts, in_json)

@@ -12,11 +12,12 @@ from typing import Any
 from ..answers import Figure, Row
 from ..apps import trivial
 from ..contestants import batch
-from ..measure import alone, figure
+from ..measure import alone, figure, timed
 from ..work import gets
 
-title = "items that sleep, in threads, times the least they can take; the worst of N = 1, 16, 64"
+title = "items that sleep, in threads, times the least they can take; the worst of N = 1, as many as workers, 16, 64"
 COUNTS = (1, 16, 64)
+"""Items of a batch. Where there are as many as workers, what the batch costs itself stands beside the time of one whole wave."""
 BARS = {0.010: 1.10, 0.100: 1.02}
 ROUNDS = 7
 
@@ -35,15 +36,10 @@ def _measure(seconds: float, workers: int) -> Figure:
         return trivial.app(environ, start_response)
 
     figures = []
-    for count in COUNTS:
+    for count in sorted({*COUNTS, workers}):
         # Preparing sends the batch once, so the pool stands when the clock starts.
         once = batch.prepare(app, gets(count), executor="threads", workers=workers)
         least = math.ceil(count / workers) * seconds
-        figures.append(figure([_wall(once) / least for _ in range(ROUNDS)]))
+        figures.append(figure([timed(once, 1, perf_counter) / least for _ in range(ROUNDS)]))
+        once.verify()
     return max(figures, key=lambda found: found.value)
-
-
-def _wall(run: Callable[[], object]) -> float:
-    started = perf_counter()
-    run()
-    return perf_counter() - started
