@@ -21,7 +21,7 @@ from tests import gateway
 from tests.apps import show
 from tests.gateway import post
 from tests.servers.wire import Answer
-from tests.soak import clients, endpoints, faulty, slow_clients
+from tests.soak import answers, batches, clients, endpoints, faulty, linked, slow_clients
 from tests.soak.fuzzing import FOUND
 from tests.soak.listening import Listener
 from tests.soak.parts import alike, faults, kills, slow
@@ -30,6 +30,8 @@ from tests.soak.seeds import seeds_of
 from tests.soak.tally import COUNT, Fault, Tally
 from tests.soak.targets import WORDS, target_of
 from wsgibatch import BatchMiddleware, SubRequest, SubResponse
+from wsgibatch.model import Edge
+from wsgibatch.stores.memory import MemoryStore
 
 ROOT = Path(__file__).parent.parent
 KEPT = sorted(path.relative_to(FOUND) for path in FOUND.glob("*/*"))
@@ -91,7 +93,8 @@ WELL = SubResponse(200, "OK", [("Content-Type", "text/plain"), ("X-Seen", SEEN)]
 
 
 def checked(answer: SubResponse) -> None:
-    clients._check(endpoints.Endpoint("sequential", lambda: BatchMiddleware(show)), [POSTED], [answer])
+    drawn = batches.Drawn(batches.DIALECTS["django"], [POSTED], [], b"")
+    answers.check(endpoints.Endpoint("sequential", lambda: BatchMiddleware(show)), drawn, [answer])
 
 
 def test_an_answer_of_an_items_own_is_well() -> None:
@@ -111,7 +114,7 @@ def test_an_answer_of_an_items_own_is_well() -> None:
     ids=["cut short", "another tail", "sent by another method", "a header lost", "a header of another's", "another status"],
 )
 def test_an_answer_that_is_not_all_its_items_own_is_found(spoilt: dict[str, Any]) -> None:
-    with pytest.raises(clients.Wrong):
+    with pytest.raises(answers.Wrong):
         checked(replace(WELL, **spoilt))
 
 
@@ -122,8 +125,9 @@ def test_an_item_that_failed_is_known_in_the_dialect_that_tells_no_status(told: 
     request = SubRequest(0, "GET", "/ok/t1x2z", [])
     answer = gateway.Answer(200, [("Content-Type", "application/json")], b'{"/ok/t1x2z": %s}' % told)
 
-    [found] = clients._read(clients.DIALECTS["aggregator"], answer, [request], lines=False)
+    [found] = answers.read(batches.Drawn(batches.DIALECTS["aggregator"], [request], [], b""), answer)
 
+    assert found is not None
     assert found.status == status
 
 
@@ -134,9 +138,108 @@ def test_an_item_that_has_run_twice_behind_its_clients_back_is_found(times: int,
     client._left_to_run(endpoint, [POSTED])
     faulty.ran["t1x2z"] += times
 
-    with pytest.raises(clients.Wrong, match="has run 2 times") if found else nullcontext():
+    with pytest.raises(answers.Wrong, match="has run 2 times") if found else nullcontext():
         client.settle(monotonic())
     assert "t1x2z" not in faulty.ran
+
+
+@pytest.mark.parametrize(
+    ("told", "found"),
+    [
+        (b'{"type": "about:blank", "title": "Internal Server Error", "status": 500, "code": "app-failed"}', False),
+        (b'{"error": {"code": "InternalServerError", "message": "", "innererror": {"code": "app-failed"}}}', False),
+        (b"The app has failed.", True),
+        (b'{"type": "about:blank", "status": 500}', True),
+        (b'{"code": "app-failed", "worker": 7}', True),
+        (b'{"code": "app-failed", "detail": "Traceback (most recent call last):"}', True),
+        (b'{"code": "app-failed", "detail": "File \\"/srv/app.py\\", line 7"}', True),
+    ],
+)
+def test_a_failure_that_tells_what_is_inside_or_tells_it_in_no_known_way_is_found(told: bytes, found: bool) -> None:
+    with pytest.raises(answers.Wrong) if found else nullcontext():
+        answers.check_failure(POSTED, SubResponse(500, "", [], told))
+
+
+def hanging_together(*waits: tuple[int, ...], groups: str = "      ") -> list[SubRequest]:
+    """Requests, of which each waits for those at these places, and belongs to the group of this name."""
+    named = zip(waits, groups, strict=False)
+    return [SubRequest(i, "GET", "/ok/t1x2z", [], after=tuple(map(Edge, wanted)), group=name.strip()) for i, (wanted, name) in enumerate(named)]
+
+
+OWN, LEFT_OUT, UNMET, UNSUPPORTED, UNDONE = linked.OWN, linked.LEFT_OUT, linked.UNMET, linked.UNSUPPORTED, linked.UNDONE
+
+
+@pytest.mark.parametrize(
+    ("statuses", "fates"),
+    [
+        ([200, 200, 200, 200], [OWN, OWN, OWN, OWN]),
+        ([404, 424, 424, 200], [OWN, UNMET, UNMET, OWN]),
+        ([200, 500, 424, 200], [OWN, OWN, UNMET, OWN]),
+    ],
+    ids=str,
+)
+def test_what_waits_for_a_failure_is_to_be_refused_and_what_waits_for_that_as_well(statuses: list[int | None], fates: list[linked.Fate]) -> None:
+    assert linked.fates(hanging_together((), (0,), (1,), ()), statuses, stops=False, atomic=None) == fates
+
+
+def test_nothing_behind_a_failure_at_which_its_batch_stops_is_to_run_or_to_be_answered() -> None:
+    assert linked.fates(hanging_together((), (), ()), [200, 404, None], stops=True, atomic=None) == [OWN, OWN, LEFT_OUT]
+
+
+@pytest.mark.parametrize(
+    ("atomic", "statuses", "fates"),
+    [
+        (None, [200, 501, 501, 501, 424], [OWN, UNSUPPORTED, UNSUPPORTED, UNSUPPORTED, UNMET]),
+        ("stop", [200, 200, 404, 424, 424], [OWN, OWN, OWN, UNMET, UNMET]),
+        ("stop", [404, 424, 424, 424, 424], [OWN, UNMET, UNMET, UNMET, UNMET]),
+        (endpoints.nothing_undone, [200, 200, 200, 200, 200], [OWN] * 5),
+        (endpoints.nothing_undone, [200, 424, 404, 424, 424], [OWN, UNDONE, OWN, UNMET, UNMET]),
+        (endpoints.nothing_undone, [404, 424, 424, 424, 424], [OWN, UNMET, UNMET, UNMET, UNMET]),
+    ],
+    ids=str,
+)
+def test_a_group_is_to_stand_and_fall_together_as_its_endpoint_has_it(atomic: Any, statuses: list[int | None], fates: list[linked.Fate]) -> None:
+    requests = hanging_together((), (), (0, 1), (), (1,), groups=" ggg ")
+
+    assert linked.fates(requests, statuses, stops=False, atomic=atomic) == fates
+
+
+@pytest.mark.parametrize("statuses", [[404, 200], [200, 424], [404, None]], ids=str)
+def test_an_item_whose_fate_is_not_what_it_has_to_be_is_found(statuses: list[int | None]) -> None:
+    drawn = batches.Drawn(batches.DIALECTS["graph"], [replace(request, id=str(request.index)) for request in hanging_together((), (0,))], [], b"")
+    told = [None if status is None else SubResponse(status, "", [], b"t1x2z GET  None None None") for status in statuses]
+
+    with pytest.raises(answers.Wrong):
+        answers.check(endpoints.Endpoint("sequential", lambda: BatchMiddleware(show)), drawn, told)
+
+
+@pytest.mark.parametrize(("slow", "forgotten", "threads", "count"), [(30, 30, 13, 0), (80, 30, 13, 1), (30, 80, 13, 1), (30, 30, 14, 1)])
+def test_what_is_well_only_as_long_as_it_is_seldom_is_found_where_it_is_not(slow: int, forgotten: int, threads: int, count: int) -> None:
+    endpoint = endpoints.Endpoint("threads", lambda: BatchMiddleware(show))
+    client = clients.Client(0, [endpoint], Tally())
+    client.limited = client.again = 100
+    client.slow, client.forgotten = slow, forgotten
+
+    assert len([*faults._shares([client], threads, [endpoint])]) == count
+
+
+class Forgetting(MemoryStore):
+    """Has no reply where there was one."""
+
+    def finish(self, key: str, owner: str, value: bytes | None, ttl: float) -> bool:
+        return super().finish(key, owner, None, ttl)
+
+
+@pytest.mark.parametrize(("store", "share"), [(MemoryStore, 0.0), (Forgetting, 1.0)])
+def test_an_item_that_runs_again_when_it_is_sent_again_is_counted(store: type[MemoryStore], share: float) -> None:
+    endpoint = endpoints.stored("memory", store())
+    client = clients.Client(0, [endpoint], Tally())
+
+    while not client.again:
+        client.post()
+    endpoint.close()
+
+    assert client.forgotten == share * client.again
 
 
 def test_a_kind_of_fault_that_came_too_seldom_is_told_of() -> None:
