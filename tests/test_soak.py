@@ -21,7 +21,7 @@ from tests import gateway
 from tests.apps import show
 from tests.gateway import post
 from tests.servers.wire import Answer
-from tests.soak import answers, batches, clients, endpoints, faulty, linked, slow_clients
+from tests.soak import answers, batches, clients, endpoints, faulty, linked, noted, slow_clients
 from tests.soak.fuzzing import FOUND
 from tests.soak.listening import Listener
 from tests.soak.parts import alike, faults, kills, slow
@@ -211,6 +211,21 @@ def test_an_item_whose_fate_is_not_what_it_has_to_be_is_found(statuses: list[int
 
     with pytest.raises(answers.Wrong):
         answers.check(endpoints.Endpoint("sequential", lambda: BatchMiddleware(show)), drawn, told)
+
+
+@pytest.mark.parametrize(
+    ("ran", "found"),
+    [
+        ("GET /die/a\nGET /die/a\nPOST /ok/b\n", []),
+        ("GET /die/a\n" * 3, ["GET /die/a has run 3 times"]),
+        ("GET /ok/a\n" * 2, ["GET /ok/a has run 2 times"]),
+        ("POST /die/a\n" * 2, ["POST /die/a has run 2 times"]),
+    ],
+)
+def test_what_has_run_too_often_in_other_processes_is_found(tmp_path: Path, ran: str, found: list[str]) -> None:
+    (tmp_path / "notes").write_text(ran)
+
+    assert noted.too_often(tmp_path / "notes") == found
 
 
 @pytest.mark.parametrize(("slow", "forgotten", "threads", "count"), [(30, 30, 13, 0), (80, 30, 13, 1), (30, 80, 13, 1), (30, 30, 14, 1)])

@@ -156,7 +156,7 @@ _EXECUTORS: dict[str, dict[str, Any]] = {
     "futures": {"executor": lambda: ThreadPoolExecutor(4), "workers": 4},
     "fickle": {"workers": 4, "atomic": "stop"},
     "shutting": {"workers": 4},
-    "processes": {"executor": "processes", "workers": 2, "worker_app": "tests.soak.faulty:app"},
+    "processes": {"executor": "processes", "workers": 2, "worker_app": "tests.soak.noted:app"},
 }
 _KINDS: dict[str, dict[str, Any]] = {
     "limited": {"kinds": ("raise", "late", "late"), "rate": 0.2, "limited": True, "weight": 3},

@@ -18,7 +18,7 @@ from pathlib import Path
 from time import time as real_time
 from typing import TypeVar
 
-from tests.soak import backends, endings, faulty
+from tests.soak import backends, endings, faulty, noted
 from tests.soak.clients import Client
 from tests.soak.endpoints import Endpoint, endpoints, stored
 from tests.soak.forks import fork
@@ -97,7 +97,7 @@ def _posted(row: Row, bounds: Bounds, first: int, forks: int, tally: Tally) -> s
 
     :returns: how stores may have failed.
     """
-    with backends.backends() as stores:
+    with backends.backends() as stores, noted.notes() as notes:
         all_of_them = endpoints(stores, tally)
         clients = [Client(number, all_of_them, tally) for number in range(first, first + CLIENTS)]
         _load(clients, row, partial(_over, row, bounds), partial(fork, forks, all_of_them, row, tally))
@@ -107,6 +107,7 @@ def _posted(row: Row, bounds: Bounds, first: int, forks: int, tally: Tally) -> s
         for endpoint in all_of_them:
             _found(row, partial(last.post_ordinary, endpoint))
         _settle([*clients, last], all_of_them, row)
+        row.findings += noted.too_often(notes)[:_ENOUGH]
     row.findings += _shares(clients, threads, all_of_them)
     failed = sum((client.failed for client in clients), Counter())
     told = ", ".join(f"{count} items {status}" for status, count in sorted(failed.items()))
