@@ -99,6 +99,11 @@ def test_a_batch_that_is_never_settled_is_a_finding() -> None:
     assert row.findings == ["TimeoutError: it was not settled"]
 
 
+@pytest.mark.parametrize(("lost", "found"), [(2 * kills.THREADS, 0), (2 * kills.THREADS + 1, 1)])
+def test_more_items_of_which_nobody_knows_than_were_in_hand_are_found(lost: int, found: int) -> None:
+    assert len([*kills._too_many(lost, 2)]) == found
+
+
 def difference(item: dict[str, str], sent: dict[str, str], headers: list[tuple[str, str]], together: bool = True) -> str | None:
     """Of two environs, as they are told where an answer has no content."""
     told, direct = ([("X-Environ", b64encode(json.dumps(environ).encode()).decode())] for environ in (item, sent))

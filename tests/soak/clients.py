@@ -202,8 +202,10 @@ class Client:
     def _count_slow(self, drawn: Drawn, answers: list[SubResponse | None]) -> None:
         """How many items were late that are not to be, and do not stand behind one which may hold them up?"""
         for request, answer in itertools.takewhile(lambda pair: not pair[0].target.startswith("/late/"), zip(drawn.requests, answers, strict=True)):
-            self.limited += not request.after and not request.group
-            self.slow += answer is not None and answer.status == 504
+            # What waits for others, or for its group, may do so for one that is late.
+            if not request.after and not request.group and answer is not None:
+                self.limited += 1
+                self.slow += answer.status == 504
 
     def _check_runs(self, endpoint: Endpoint, request: SubRequest, answer: SubResponse | None, fate: Fate) -> None:
         """Has *request* run as often as it had to? One whose key could not be had has not, and one that is late may not have."""
