@@ -33,6 +33,7 @@ class Drawn(NamedTuple):
     requests: list[SubRequest]
     headers: list[tuple[str, str]]
     body: bytes
+    path: str = "/batch"
     stops: bool = False
     """Is nothing behind a failure run, or answered?"""
     key: str = ""
@@ -53,7 +54,7 @@ class Drawn(NamedTuple):
             more["HTTP_ACCEPT"] = "application/x-ndjson"
         if endpoint.keyed:
             more["HTTP_AUTHORIZATION"] = "Bearer anna"
-        return environ_of(self.body, CONTENT_TYPE=dict(self.headers)["Content-Type"], **more)
+        return environ_of(self.body, self.path, CONTENT_TYPE=dict(self.headers)["Content-Type"], **more)
 
 
 class Drawer:
@@ -72,12 +73,18 @@ class Drawer:
         said: list[tuple[str, str]] = []
         if word in ("graph", "odata") and chance.random() < _LINKED:
             tie(chance, requests, groups=word == "odata")
-        if word == "odata" and chance.random() < _STOPPING:
+        # In multipart, OData 4 stops unless it is told not to.
+        four = word == "multipart" and chance.random() < _STOPPING
+        if four:
+            said.append(("OData-Version", "4.0"))
+        if (word == "odata" or four) and chance.random() < _STOPPING:
             said.append(("Prefer", chance.choice(PREFERENCES)))
         key = f"b{self._number}-{next(self._tokens)}" if chance.random() < _KEYED_BATCHES else ""
         if key:
             said.append(("Idempotency-Key", f'"{key}"'))
-        return _written(word, requests, said, key)
+        drawn = _written(word, requests, said, key)
+        preferred = dict(said).get("Prefer")
+        return drawn._replace(path="/$batch" if four else drawn.path, stops=four if preferred is None else preferred in STOPPING)
 
     def draw_ordinary(self) -> Drawn:
         """One with which nothing can go wrong by itself."""
@@ -117,5 +124,4 @@ def _written(word: str, requests: list[SubRequest], said: list[tuple[str, str]],
         for request in requests:
             request.id = None
         headers, body = dialect.write(requests)
-    stops = any(name == "Prefer" and value in STOPPING for name, value in said)
-    return Drawn(dialect, requests, [*headers, *said], body, stops, key)
+    return Drawn(dialect, requests, [*headers, *said], body, key=key)

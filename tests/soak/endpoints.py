@@ -18,6 +18,8 @@ from wsgibatch.idempotency import IdempotencyMiddleware
 from wsgibatch.model import Group
 
 TIMEOUT = 0.2
+PATHS = ("/batch", "/$batch")
+"""In multipart the second one is that of OData."""
 ORDERS = ("barrier", "free", "sequential")
 
 
@@ -175,7 +177,7 @@ def endpoints(stores: dict[str, Any], tally: Tally) -> list[Endpoint]:
             # One is enough to kill.
             continue
         name = f"{word} {order}{' streamed' if stream else ''}"
-        settings = {"order": order, "stream": stream, "max_requests": 64, **given}
+        settings = {"path": PATHS, "order": order, "stream": stream, "max_requests": 64, **given}
         if word == "shutting":
             made.append(_shutting(name, settings, tally))
             continue
@@ -190,7 +192,7 @@ def stored(name: str, store: Any, weight: int = 1, workers: int = 4, order: Any 
     """One whose items may have keys, with *store* behind it."""
     # Until a third of its lease is over a key is remembered, and its store with it.
     guarded = IdempotencyMiddleware(faulty.app, store=store, lease=_LEASE)
-    middleware = BatchMiddleware(guarded, executor="threads", workers=workers, order=order, max_requests=64, atomic=nothing_undone)
+    middleware = BatchMiddleware(guarded, path=PATHS, executor="threads", workers=workers, order=order, max_requests=64, atomic=nothing_undone)
     return Endpoint(
         f"store {name}",
         partial(_same, middleware),
