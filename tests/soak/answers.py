@@ -126,17 +126,18 @@ def check(endpoint: Endpoint, drawn: Drawn, answers: Sequence[SubResponse | None
             if answer is not None or not fate.left_out:
                 raise Wrong(f"{endpoint.name}: {request.target} was answered with {answer}, and its fate is {fate}")
             continue
+        keys = drawn.keys_of(request)
+        lines = [_seen(request, key) for key in keys]
         tokens = set(_TOKEN.findall(answer.body))
         # Others may be named where they are why it has not run.
-        if tokens - {token_of(request).encode()} and answer.status != 424:
+        if tokens - set(_TOKEN.findall(lines[0].encode())) and answer.status != 424:
             raise Wrong(f"{endpoint.name}: {request.target} was answered with {tokens}")
-        keys = drawn.keys_of(request)
         allowed = set(_expected(endpoint, request, keyed=None not in keys)) if fate.instead is None else {fate.instead, *([504] * endpoint.limited)}
         if answer.status not in allowed:
             what = f"{answer.status} {answer.body[:200]!r}"
             raise Wrong(f"{endpoint.name}: {request.method} {request.target} was answered with {what}, and not with one of {allowed}; {fate}")
         if answer.status in (200, 404):
-            _check_own(endpoint, request, answer, [_seen(request, key) for key in keys])
+            _check_own(endpoint, request, answer, lines)
         else:
             check_failure(request, answer)
     return found
@@ -144,14 +145,15 @@ def check(endpoint: Endpoint, drawn: Drawn, answers: Sequence[SubResponse | None
 
 def _check_own(endpoint: Endpoint, request: SubRequest, answer: SubResponse, lines: list[str]) -> None:
     """Is *answer* what the app says, having seen one of these *lines*?"""
-    line = next((line for line in lines if answer.body.startswith(line.encode())), lines[0])
-    whole = line.encode() + b"." * (faulty.LARGE if request.target.startswith("/large/") else 0)
+    seen = dict(answer.headers).get("X-Seen")
+    line, kind = seen if seen in lines else lines[0], request.target.split("/")[1]
+    whole = faulty.body_of(line, kind)
     if answer.body != whole:
         what = f"{len(answer.body)} bytes, {answer.body[:200]!r}"
         raise Wrong(f"{endpoint.name}: {request.target} was answered with {what}, and not with {len(whole)}, {whole[:200]!r}")
     headers = [field for field in answer.headers if field != ("Content-Length", str(len(whole)))]
     # In the one dialect whose requests have no headers, answers have none.
-    if headers != (faulty.headers_of(line) if request.headers else []):
+    if headers != (faulty.headers_of(line, kind) if request.headers else []):
         raise Wrong(f"{endpoint.name}: {request.target} was answered with the headers {headers}")
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from tests.gateway import environ_of
 from tests.soak import faulty
 from tests.soak.endpoints import Endpoint
-from tests.soak.linked import PREFERENCES, STOPPING, tie
+from tests.soak.linked import PREFERENCES, STOPPING, refer, tie
 from wsgibatch import SubRequest, _lookup, dialects
 from wsgibatch.model import SAFE
 from wsgibatch.protocols import Dialect
@@ -71,8 +71,10 @@ class Drawer:
         word = chance.choice([word for word in _WORDS if word != "kinto" or endpoint.atomic is None])
         requests = [self._item(endpoint, index, word == "aggregator") for index in range(chance.randint(1, _MOST))]
         said: list[tuple[str, str]] = []
+        instead: dict[bytes, bytes] = {}
         if word in ("graph", "odata") and chance.random() < _LINKED:
             tie(chance, requests, groups=word == "odata")
+            instead = refer(chance, requests) if word == "odata" else {}
         # In multipart, OData 4 stops unless it is told not to.
         four = word == "multipart" and chance.random() < _STOPPING
         if four:
@@ -83,6 +85,8 @@ class Drawer:
         if key:
             said.append(("Idempotency-Key", f'"{key}"'))
         drawn = _written(word, requests, said, key)
+        for plain, reference in instead.items():
+            drawn = drawn._replace(body=drawn.body.replace(plain, reference))
         preferred = dict(said).get("Prefer")
         return drawn._replace(path="/$batch" if four else drawn.path, stops=four if preferred is None else preferred in STOPPING)
 

@@ -12,8 +12,8 @@ from wsgibatch.model import Edge
 STOPPING = ("continue-on-error=false", "odata.continue-on-error=false")
 PREFERENCES = (*STOPPING, *STOPPING, "continue-on-error", "continue-on-error=true")
 """How a client says whether its batch stops at a failure."""
-_EDGES, _GROUPS = 0.3, 0.5
-"""Of the requests, and of the batches, that have any."""
+_EDGES, _GROUPS, _REFERENCES = 0.3, 0.5, 0.5
+"""Of the requests, of the batches, and of the requests that wait for another, those that have any."""
 
 Atomic: TypeAlias = Callable[[], Any] | Literal["stop"] | None
 """What an endpoint makes of groups."""
@@ -49,6 +49,22 @@ def tie(chance: Random, requests: Sequence[SubRequest], groups: bool) -> None:
             for request in requests[start : start + size] if grouped else ():
                 request.group = f"g{start}"
             start += size
+
+
+def refer(chance: Random, requests: Sequence[SubRequest]) -> dict[bytes, bytes]:
+    """Have some of *requests* send the token that one they wait for was answered with, which they know beforehand.
+
+    :returns: what is written of that, and what is to stand there instead, since no client of ours writes references.
+    """
+    written: dict[bytes, bytes] = {}
+    for request in requests:
+        meant = [requests[edge.index] for edge in request.after if requests[edge.index].target.startswith(("/ok/", "/json/"))]
+        if meant and chance.random() < _REFERENCES:
+            other = chance.choice(meant)
+            other.target = other.target.replace("/ok/", "/json/")
+            request.headers = [(name, str(other.id) if name == "X-Client" else value) for name, value in request.headers]
+            written[b'"x-client":"%s"' % str(other.id).encode()] = b'"x-client":"$%s/of"' % str(other.id).encode()
+    return written
 
 
 def fates(requests: Sequence[SubRequest], statuses: Sequence[int | None], stops: bool, atomic: Atomic) -> list[Fate]:
