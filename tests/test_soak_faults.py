@@ -2,6 +2,7 @@
 
 from contextlib import nullcontext
 from pathlib import Path
+from random import Random
 from time import monotonic
 from typing import Any
 
@@ -88,6 +89,21 @@ def test_an_item_that_has_run_twice_behind_its_clients_back_is_found(times: int,
 def test_a_failure_that_tells_what_is_inside_or_tells_it_in_no_known_way_is_found(told: bytes, found: bool) -> None:
     with pytest.raises(answers.Wrong) if found else nullcontext():
         answers.check_failure(POSTED, SubResponse(500, "", [], told))
+
+
+def test_clients_say_of_their_batches_all_that_can_be_said() -> None:
+    endpoint = endpoints.Endpoint("sequential", lambda: BatchMiddleware(show))
+    drawer = batches.Drawer(0, Random(0))
+
+    drawn = [drawer.draw(endpoint) for _ in range(500)]
+
+    for word in ("graph", "odata"):
+        assert any(request.after for one in drawn if one.dialect is batches.DIALECTS[word] for request in one.requests)
+    for word in ("multipart", "odata"):
+        assert any(one.stops and one.key for one in drawn if one.dialect is batches.DIALECTS[word])
+    assert any(request.group for one in drawn for request in one.requests)
+    assert any(b'"x-client":"$' in one.body for one in drawn)
+    assert all(any(one.key for one in drawn if one.dialect is dialect) for dialect in batches.DIALECTS.values())
 
 
 def hanging_together(*waits: tuple[int, ...], groups: str = "      ") -> list[SubRequest]:
