@@ -8,28 +8,27 @@ import sys
 import threading
 from base64 import b64encode
 from collections.abc import Iterator
-from contextlib import nullcontext
 from pathlib import Path
 from time import monotonic
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urljoin
 
 import pytest
-from msgspec.structs import replace
 
-from tests import gateway
 from tests.apps import show
 from tests.gateway import post
 from tests.servers.wire import Answer
-from tests.soak import clients, endpoints, faulty, slow_clients
+from tests.soak import __main__ as soak_command
+from tests.soak import slow_clients
 from tests.soak.fuzzing import FOUND
 from tests.soak.listening import Listener
-from tests.soak.parts import alike, faults, kills, slow
-from tests.soak.report import Row
+from tests.soak.parts import alike, kills, slow
+from tests.soak.report import Bounds, Row
 from tests.soak.seeds import seeds_of
-from tests.soak.tally import COUNT, Fault, Tally
 from tests.soak.targets import WORDS, target_of
 from wsgibatch import BatchMiddleware, SubRequest, SubResponse
+from wsgibatch.dialects.django import DjangoDialect
 
 ROOT = Path(__file__).parent.parent
 KEPT = sorted(path.relative_to(FOUND) for path in FOUND.glob("*/*"))
@@ -85,76 +84,6 @@ def test_an_input_that_found_something_finds_nothing_any_more(kept: Path) -> Non
     target_of(kept.parent.name)((FOUND / kept).read_bytes())
 
 
-POSTED = SubRequest(0, "POST", "/large/t1x2z", [("X-Client", "1"), ("Content-Type", "application/json")], b'{"a": 1}')
-SEEN = 't1x2z POST {"a": 1} application/json 1 None'
-WELL = SubResponse(200, "OK", [("Content-Type", "text/plain"), ("X-Seen", SEEN)], SEEN.encode() + b"." * 20_000)
-
-
-def checked(answer: SubResponse) -> None:
-    clients._check(endpoints.Endpoint("sequential", lambda: BatchMiddleware(show)), [POSTED], [answer])
-
-
-def test_an_answer_of_an_items_own_is_well() -> None:
-    checked(WELL)
-
-
-@pytest.mark.parametrize(
-    "spoilt",
-    [
-        {"body": WELL.body[:1000]},
-        {"body": WELL.body[:-1] + b"#"},
-        {"body": WELL.body.replace(b"POST", b"GET")},
-        {"headers": WELL.headers[:1]},
-        {"headers": [WELL.headers[0], ("X-Seen", SEEN.replace("t1", "t2"))]},
-        {"status": 404},
-    ],
-    ids=["cut short", "another tail", "sent by another method", "a header lost", "a header of another's", "another status"],
-)
-def test_an_answer_that_is_not_all_its_items_own_is_found(spoilt: dict[str, Any]) -> None:
-    with pytest.raises(clients.Wrong):
-        checked(replace(WELL, **spoilt))
-
-
-@pytest.mark.parametrize(
-    ("told", "status"), [(b'"an answer"', 200), (b'{"type": "about:blank", "title": "Gateway Timeout", "status": 504, "code": "timeout"}', 504)]
-)
-def test_an_item_that_failed_is_known_in_the_dialect_that_tells_no_status(told: bytes, status: int) -> None:
-    request = SubRequest(0, "GET", "/ok/t1x2z", [])
-    answer = gateway.Answer(200, [("Content-Type", "application/json")], b'{"/ok/t1x2z": %s}' % told)
-
-    [found] = clients._read(clients.DIALECTS["aggregator"], answer, [request], lines=False)
-
-    assert found.status == status
-
-
-@pytest.mark.parametrize(("times", "found"), [(1, False), (2, True)])
-def test_an_item_that_has_run_twice_behind_its_clients_back_is_found(times: int, found: bool) -> None:
-    endpoint = endpoints.Endpoint("threads", lambda: BatchMiddleware(faulty.app, executor="threads", workers=2))
-    client = clients.Client(0, [endpoint], Tally())
-    client._left_to_run(endpoint, [POSTED])
-    faulty.ran["t1x2z"] += times
-
-    with pytest.raises(clients.Wrong, match="has run 2 times") if found else nullcontext():
-        client.settle(monotonic())
-    assert "t1x2z" not in faulty.ran
-
-
-def test_a_kind_of_fault_that_came_too_seldom_is_told_of() -> None:
-    tally = Tally()
-    tally.count(Fault.LATE, 10)
-    tally.count(Fault.CUT, 9)
-
-    row = tally.row({Fault.LATE, Fault.CUT}, 10, 1.0)
-
-    assert (row.count, row.wanted, row.findings) == (1, 2, [])
-    assert row.remark == f"too few: {Fault.CUT}"
-    assert row.counts == {Fault.LATE: 10, Fault.CUT: 9}
-
-
-def test_of_few_inputs_no_fault_is_wanted_and_of_all_a_thousand_each() -> None:
-    assert [faults._least(share) for share in (0.0002, 0.1, 1)] == [0, 70, COUNT]
-
-
 class Lost(kills.Client):
     """One whose batch is never settled."""
 
@@ -170,16 +99,52 @@ def test_a_batch_that_is_never_settled_is_a_finding() -> None:
     assert row.findings == ["TimeoutError: it was not settled"]
 
 
-def difference(item: dict[str, str], sent: dict[str, str], headers: list[tuple[str, str]]) -> str | None:
+@pytest.mark.parametrize(("lost", "found"), [(2 * kills.THREADS, 0), (2 * kills.THREADS + 1, 1)])
+def test_more_items_of_which_nobody_knows_than_were_in_hand_are_found(lost: int, found: int) -> None:
+    assert len([*kills._too_many(lost, 2)]) == found
+
+
+def difference(item: dict[str, str], sent: dict[str, str], headers: list[tuple[str, str]], together: bool = True) -> str | None:
     """Of two environs, as they are told where an answer has no content."""
     told, direct = ([("X-Environ", b64encode(json.dumps(environ).encode()).decode())] for environ in (item, sent))
     request = SubRequest(0, "HEAD", "/", headers)
-    return alike._difference("gunicorn", request, Answer(200, "OK", direct, b""), SubResponse(200, "OK", told, b""), alike.WAYS[1])
+    return alike._difference("gunicorn", request, Answer(200, "OK", direct, b""), SubResponse(200, "OK", told, b""), alike.WAYS[1], together)
 
 
 @pytest.mark.parametrize("item", [{}, {"HTTP_X_ONE": "b"}, {"HTTP_X_ONE": "a,b"}], ids=str)
 def test_a_difference_is_found_where_an_answer_has_no_content(item: dict[str, str]) -> None:
     assert difference(item, {"HTTP_X_ONE": "a, b"}, [("X-One", "a, b")]) is not None
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_another_port_of_the_client_is_a_difference_over_one_connection(together: bool) -> None:
+    assert (difference({"REMOTE_PORT": "1"}, {"REMOTE_PORT": "2"}, [], together) is not None) == together
+
+
+@pytest.mark.parametrize(("body", "found"), [(b"\x00\xff", False), (b"\xff\x00", True), (b"", True)])
+def test_a_body_that_is_not_the_same_byte_for_byte_is_found(body: bytes, found: bool) -> None:
+    headers = [("Content-Type", "image/png"), ("X-Environ", b64encode(b"{}").decode())]
+    told, sent = SubResponse(200, "OK", headers, body), Answer(200, "OK", headers, b"\x00\xff")
+
+    assert (alike._difference("gunicorn", SubRequest(0, "GET", "/", []), sent, told, alike.WAYS[1], True) is not None) == found
+
+
+class Broken:
+    """A dialect that cannot read its answer."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(DjangoDialect(), name)
+
+    def read(self, headers: Any, body: bytes, requests: Any) -> Any:
+        raise ValueError("no answer")
+
+
+def test_a_wrong_answer_is_a_finding_and_ends_the_row_only_when_there_are_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(alike, "WAYS", [alike.Way(Broken(), textual=True)])
+
+    row = alike._compared("wsgiref", Bounds(monotonic() + 60, 10_000))
+
+    assert row.findings == ["ValueError: no answer"] * alike._ENOUGH
 
 
 def test_how_a_server_joins_what_is_repeated_is_no_difference() -> None:
@@ -236,3 +201,14 @@ def test_a_worker_that_holds_hardly_more_than_before_is_well() -> None:
 @pytest.mark.parametrize("more", [{"pid": 8}, {"threads": 203}, {"descriptors": 13}, {"bytes": 45 << 20}, {"in_hand": 1}], ids=str)
 def test_what_a_worker_holds_more_than_before_is_found(more: dict[str, int]) -> None:
     assert len([*slow.grown(HELD, {**HELD, **more})]) == 1
+
+
+def test_a_part_that_raises_is_a_finding_and_the_rows_before_it_stay() -> None:
+    def soak(bounds: Bounds) -> Iterator[Row]:
+        yield Row("first", 1, 1, 0.0, [])
+        raise ConnectionError("it is gone")
+
+    first, second = soak_command._rows(SimpleNamespace(soak=soak), Bounds(monotonic() + 60))
+
+    assert first.findings == []
+    assert "ConnectionError: it is gone" in second.findings[0]

@@ -9,7 +9,8 @@ import faulthandler
 import platform
 import sys
 import time
-from collections.abc import Mapping
+import traceback
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
 from pkgutil import iter_modules
@@ -36,7 +37,7 @@ def main() -> int:
             part = known[name]
             print(f"{name}: {part.title}", flush=True)
             rows: list[Row] = []
-            for row in part.soak(share):
+            for row in _rows(part, share):
                 print(*_lines(row), sep="\n", flush=True)
                 rows.append(row)
                 well = well and not row.findings and row.count >= row.wanted
@@ -48,6 +49,15 @@ def main() -> int:
     # What hangs has been found, and does not keep this process from ending, with 1.
     faulthandler.dump_traceback_later(_PATIENCE, exit=True)
     return int(not well)
+
+
+def _rows(part: Any, bounds: Bounds) -> Iterator[Row]:
+    """The rows of *part*; what it raises itself is one more, since the others are to have their turn all the same."""
+    began = time.monotonic()
+    try:
+        yield from part.soak(bounds)
+    except Exception as error:
+        yield Row("the part itself", 0, 0, time.monotonic() - began, ["".join(traceback.format_exception(error))[-3000:]])
 
 
 def _asked(known: Mapping[str, Any]) -> tuple[argparse.Namespace, dict[str, Any]]:

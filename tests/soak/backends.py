@@ -21,6 +21,8 @@ from wsgibatch.stores.sqlite import SqliteStore
 
 SOUND = {"memory", "sqlite"}
 """Stores that never fail."""
+KEEPING = {"memory"}
+"""Those that go by a clock which does not jump."""
 PERHAPS = ("killed", "loading", "meddled", "full", "read-only")
 """Stores that not every system has programs for, or allows."""
 _PATIENCE = 0.05

@@ -2,35 +2,25 @@
 
 import io
 import itertools
-import json
-import re
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from random import Random
 from time import monotonic
 from typing import Any, NamedTuple
 
-from tests.gateway import Answer, environ_of
+from tests.gateway import Answer
 from tests.soak import faulty
+from tests.soak.answers import Wrong, answered, check, close, is_whole, read, starting, token_of
+from tests.soak.batches import Drawer, Drawn
 from tests.soak.endpoints import Endpoint
+from tests.soak.linked import FAULTS, OWN, Fate
 from tests.soak.tally import Fault, Tally, raising
-from wsgibatch import SubRequest, SubResponse, _lookup, dialects
-from wsgibatch.dialects._lines import LinesReader
-from wsgibatch.protocols import Dialect
+from wsgibatch import SubRequest, SubResponse
 
-DIALECTS: dict[str, Dialect] = {word: _lookup.member(dialects, word)() for word in _lookup.members(dialects) if word != "auto"}
-_TOKEN = re.compile(rb"t[0-9]+x[0-9]+z")
-_MOST = 20
-"""Items of a batch: what every dialect takes."""
-# What only reads is run again where its worker dies, and then kills another one, which takes long to be replaced.
-_METHODS = ("GET", "GET", "POST", "PUT", "DELETE"), ("GET", *("POST", "PUT", "DELETE") * 3)
-"""Of items, and of those that kill their worker."""
+_AGAIN = 0.3
+"""How many batches are posted again, where replies are kept for them."""
 _SETTLED = 5.0
 """Seconds after which what ran on without its client has ended."""
-
-
-class Wrong(Exception):
-    """An answer is not what it has to be."""
 
 
 class _Unsettled(NamedTuple):
@@ -41,6 +31,8 @@ class _Unsettled(NamedTuple):
     target: str
     times: int
     """How often it had run by then."""
+    most: int = 1
+    """How often it may run."""
 
 
 class Client:
@@ -54,12 +46,16 @@ class Client:
         self._number, self._endpoints, self._tally = number, endpoints, tally
         self._weights = [endpoint.weight for endpoint in endpoints]
         self._chance = Random(number)
-        self._tokens = itertools.count()
+        self._drawer = Drawer(number, self._chance)
         self._unsettled: deque[_Unsettled] = deque()
         self.refused = 0
         """Batches that it was told to send again later."""
         self.failed: Counter[int] = Counter()
         """Items that failed, by status."""
+        self.limited = self.slow = 0
+        """Items with a limit that the app does not exceed; those that were late all the same."""
+        self.again = self.forgotten = 0
+        """Items that were sent again to a store which keeps replies; those that have run again."""
 
     def post(self) -> int:
         """Post one batch; the number of items whose answers were looked at.
@@ -68,112 +64,116 @@ class Client:
         """
         self.settle(monotonic() - _SETTLED)
         [endpoint] = self._chance.choices(self._endpoints, self._weights)
-        dialect, requests, (headers, body) = self._drawn(endpoint)
+        drawn = self._drawer.draw(endpoint)
         with endpoint.open() as middleware:
-            return self._posted(endpoint, middleware, dialect, requests, headers, body)
+            return self._posted(endpoint, middleware, drawn)
+
+    def post_ordinary(self, endpoint: Endpoint) -> None:
+        """Post a batch that *endpoint* can answer, whatever has come upon it before.
+
+        :raises Wrong: when it does not.
+        """
+        drawn = self._drawer.draw_ordinary()
+        with endpoint.open() as middleware:
+            if not self._looked_at(endpoint, middleware, drawn, lines=False):
+                raise Wrong(f"{endpoint.name}: an ordinary batch was told to come again")
 
     def settle(self, before: float) -> None:
-        """See that nothing of what was posted *before* that moment, and may have run on without its client, has run twice.
+        """See that nothing of what was posted *before* that moment, and may have run on without its client, has run too often.
 
         :raises Wrong: when something has.
         """
         while self._unsettled and self._unsettled[0].since <= before:
-            _, name, target, times = self._unsettled.popleft()
+            _, name, target, times, most = self._unsettled.popleft()
             times += faulty.taken(target.split("/")[2])
-            if times > 1:
-                raise Wrong(f"{name}: {target} has run {times} times")
+            if times > most:
+                raise Wrong(f"{name}: {target} has run {times} times, and may {most} times")
 
-    def _posted(self, endpoint: Endpoint, middleware: Any, dialect: Dialect, requests: list[SubRequest], headers: Any, body: bytes) -> int:
+    def _posted(self, endpoint: Endpoint, middleware: Any, drawn: Drawn) -> int:
         chance = self._chance
         fault = chance.random()
         if fault < 0.03:
-            return self._broken_off(endpoint, middleware, requests, headers, body)
-        lines = hasattr(dialect, "read_line") and chance.random() < 0.1
-        environ = _environ(headers, body, lines, endpoint)
+            return self._broken_off(endpoint, middleware, drawn)
+        lines = hasattr(drawn.dialect, "read_line") and chance.random() < 0.1
         if fault < 0.09:
-            return self._gone(endpoint, middleware, dialect, requests, environ, lines)
-        answer = _answered(middleware, environ)
+            return self._gone(endpoint, middleware, drawn, lines)
+        return self._looked_at(endpoint, middleware, drawn, lines)
+
+    def _looked_at(self, endpoint: Endpoint, middleware: Any, drawn: Drawn, lines: bool) -> int:
+        """Post *drawn*, and look at every answer."""
+        answer = answered(middleware, drawn.environ(endpoint, lines))
         if answer.status == 503 and endpoint.limited:
             # As many calls as may be are left behind: the client would come again.
             self.refused += 1
             return 0
         if answer.status not in (200, 202):
             raise Wrong(f"{endpoint.name}: {answer}")
-        answers = _read(dialect, answer, requests, lines)
-        _check(endpoint, requests, answers)
-        self.failed.update(found.status for found in answers if found.status >= 500)
-        for request, found in zip(requests, answers, strict=True):
-            self._count(endpoint, request, found.status)
+        answers = read(drawn, answer)
+        found = check(endpoint, drawn, answers)
+        if endpoint.limited:
+            self._count_slow(drawn, answers)
+        for request, told, fate in zip(drawn.requests, answers, found, strict=True):
+            self._count(endpoint, request, told, fate)
             if not endpoint.elsewhere:
-                self._check_runs(endpoint, request, found.status)
-        return len(requests)
+                self._check_runs(endpoint, request, told, fate)
+        if endpoint.keeps and self._chance.random() < _AGAIN:
+            self._post_again(endpoint, middleware, drawn, answers)
+        return len(drawn.requests)
 
-    def _drawn(self, endpoint: Endpoint) -> tuple[Dialect, list[SubRequest], Any]:
-        chance = self._chance
-        word = chance.choice(list(DIALECTS))
-        dialect = DIALECTS[word]
-        requests = [self._item(endpoint, index, word == "aggregator") for index in range(chance.randint(1, _MOST))]
-        try:
-            return dialect, requests, dialect.write(requests)
-        except ValueError:
-            for request in requests:
-                request.id = None
-            return dialect, requests, dialect.write(requests)
+    def _post_again(self, endpoint: Endpoint, middleware: Any, drawn: Drawn, before: list[SubResponse | None]) -> None:
+        """What has a key, and was answered well *before*, is answered the same, and has not run again."""
+        answer = answered(middleware, drawn.environ(endpoint, lines=False))
+        answers = read(drawn, answer)
+        for request, first, second in zip(drawn.requests, before, answers, strict=True):
+            times = faulty.taken(token_of(request))
+            if times > 1:
+                raise Wrong(f"{endpoint.name}: {request.target}, sent again, has run {times} times")
+            # Keys of other methods are not heeded.
+            if request.method != "POST" or None in drawn.keys_of(request) or first is None or first.status not in (200, 404):
+                continue
+            if second is None or second.status == 424:
+                # Something without a key, which it waits for, or stands and falls with, has failed this time.
+                continue
+            if (first.status, first.body) != (second.status, second.body):
+                raise Wrong(f"{endpoint.name}: {request.target}, sent again, was answered with {second}, and with {first} before")
+            self.again += 1
+            self.forgotten += times
+            self._tally.count(Fault.AGAIN)
 
-    def _item(self, endpoint: Endpoint, index: int, plain: bool) -> SubRequest:
-        chance = self._chance
-        token = f"t{self._number}x{next(self._tokens)}z"
-        kind = chance.choice(endpoint.kinds) if chance.random() < endpoint.rate else chance.choice(("ok", "ok", "ok", "ok", "missing", "large"))
-        if plain and kind == "die":
-            kind = "ok"
-        target = f"/{kind}/{token}"
-        if kind == "raise":
-            target += f"/{chance.choice(faulty.WHERE)}/{chance.choice(list(faulty.ERRORS))}"
-        if plain:
-            return SubRequest(index, "GET", target, [], id=token)
-        keyed = chance.random() < endpoint.keyed
-        method = "POST" if keyed else chance.choice(_METHODS[kind == "die"])
-        headers, body = [("X-Client", str(self._number))], b""
-        if method in ("POST", "PUT"):
-            headers.append(("Content-Type", "application/json"))
-            body = b'{"of": "%s"}' % token.encode()
-        if keyed:
-            headers.append(("Idempotency-Key", f'"{token}"'))
-        return SubRequest(index, method, target, headers, body, token)
-
-    def _broken_off(self, endpoint: Endpoint, middleware: Any, requests: list[SubRequest], headers: Any, body: bytes) -> int:
+    def _broken_off(self, endpoint: Endpoint, middleware: Any, drawn: Drawn) -> int:
         """The client goes away in the middle of its batch: nothing of it runs."""
-        environ = _environ(headers, body, lines=False, endpoint=endpoint)
+        environ = drawn.environ(endpoint, lines=False)
         reset = self._chance.random() < 0.5
-        environ["wsgi.input"] = _Reset(body[: len(body) // 2]) if reset else io.BytesIO(body[: len(body) // 2])
+        half = drawn.body[: len(drawn.body) // 2]
+        environ["wsgi.input"] = _Reset(half) if reset else io.BytesIO(half)
         try:
-            answer = _answered(middleware, environ)
+            answer = answered(middleware, environ)
         except ConnectionResetError:
             answer = None
         if (answer is None) != reset and not (answer is not None and answer.status == 503):
             raise Wrong(f"{endpoint.name}: a batch that broke off was answered with {answer}")
         if answer is not None and answer.status not in (400, 503):
             raise Wrong(f"{endpoint.name}: a batch that broke off was answered with {answer}")
-        if any(faulty.taken(_token(request)) for request in requests):
+        if any(faulty.taken(token_of(request)) for request in drawn.requests):
             raise Wrong(f"{endpoint.name}: items of a batch that broke off have run")
         if answer is None or answer.status == 400:
             self._tally.count(Fault.RESET if reset else Fault.ENDED)
-        return len(requests)
+        return len(drawn.requests)
 
-    def _gone(self, endpoint: Endpoint, middleware: Any, dialect: Dialect, requests: list[SubRequest], environ: dict[str, Any], lines: bool) -> int:
+    def _gone(self, endpoint: Endpoint, middleware: Any, drawn: Drawn, lines: bool) -> int:
         """The client goes away before its answer, or in the middle of it; what has been begun may run on."""
         pieces = self._chance.randrange(3)
         started: list[tuple[int, list[tuple[str, str]]]] = []
-        result = middleware(environ, _starting(started))
+        result = middleware(drawn.environ(endpoint, lines), starting(started))
         try:
             body = b"".join(itertools.islice(result, pieces))
         finally:
-            _close(result)
+            close(result)
         if not pieces:
             self._tally.count(Fault.GONE)
-        elif started[0][0] != 503 and not _is_whole(dialect, Answer(*started[0], body), requests, lines):
+        elif started[0][0] != 503 and not is_whole(drawn, Answer(*started[0], body)):
             self._tally.count(Fault.CUT)
-        self._left_to_run(endpoint, requests)
+        self._left_to_run(endpoint, drawn.requests)
         return 0
 
     def _left_to_run(self, endpoint: Endpoint, requests: list[SubRequest]) -> None:
@@ -181,9 +181,15 @@ class Client:
         if not endpoint.elsewhere:
             self._unsettled += [_Unsettled(monotonic(), endpoint.name, request.target, 0) for request in requests]
 
-    def _count(self, endpoint: Endpoint, request: SubRequest, status: int) -> None:
+    def _count(self, endpoint: Endpoint, request: SubRequest, answer: SubResponse | None, fate: Fate) -> None:
         """Count what has come upon *request*, as far as its answer, or the app here, tells."""
         _, kind, token, *rest = request.target.split("/")
+        status = 0 if answer is None else answer.status
+        if fate != OWN:
+            self._tally.count(FAULTS[fate])
+            return
+        if status >= 500:
+            self.failed[status] += 1
         if kind == "raise" and (status == 500 if endpoint.elsewhere else faulty.ran[token]):
             self._tally.count(Fault.CRASHED if endpoint.elsewhere else raising(*rest))
         elif kind == "late" and status == 504 and faulty.ran[token]:
@@ -193,13 +199,23 @@ class Client:
         elif status == 503:
             self._tally.count(endpoint.failing)
 
-    def _check_runs(self, endpoint: Endpoint, request: SubRequest, status: int) -> None:
-        """Has *request* run once? One whose key could not be had has not, and one that is late may not have."""
-        times = faulty.taken(_token(request))
-        if times > 1 or (status != 504 and times != (status != 503)):
-            raise Wrong(f"{endpoint.name}: {request.target} has run {times} times, and was answered with {status}")
-        if status == 504:
-            self._unsettled.append(_Unsettled(monotonic(), endpoint.name, request.target, times))
+    def _count_slow(self, drawn: Drawn, answers: list[SubResponse | None]) -> None:
+        """How many items were late that are not to be, and do not stand behind one which may hold them up?"""
+        for request, answer in itertools.takewhile(lambda pair: not pair[0].target.startswith("/late/"), zip(drawn.requests, answers, strict=True)):
+            # What waits for others, or for its group, may do so for one that is late.
+            if not request.after and not request.group and answer is not None:
+                self.limited += 1
+                self.slow += answer.status == 504
+
+    def _check_runs(self, endpoint: Endpoint, request: SubRequest, answer: SubResponse | None, fate: Fate) -> None:
+        """Has *request* run as often as it had to? One whose key could not be had has not, and one that is late may not have."""
+        times = faulty.taken(token_of(request))
+        status = 0 if answer is None else answer.status
+        due = int(fate.runs and status != 503)
+        if times > due or (status != 504 and times != due):
+            raise Wrong(f"{endpoint.name}: {request.target} has run {times} times, and was answered with {status}; {fate}")
+        if status == 504 or not fate.runs:
+            self._unsettled.append(_Unsettled(monotonic(), endpoint.name, request.target, times, due))
 
 
 class _Reset(io.BytesIO):
@@ -210,130 +226,3 @@ class _Reset(io.BytesIO):
         if not data:
             raise ConnectionResetError(104, "Connection reset by peer")
         return data
-
-
-def _starting(started: list[tuple[int, list[tuple[str, str]]]]) -> Any:
-    """A ``start_response`` that notes what it is called with."""
-
-    def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
-        if started:
-            raise Wrong("start_response was called twice")
-        started.append((int(status[:3]), headers))
-        return list
-
-    return start_response
-
-
-def _environ(headers: Any, body: bytes, lines: bool, endpoint: Endpoint) -> dict[str, Any]:
-    more = {"HTTP_" + name.upper().replace("-", "_"): value for name, value in headers if name != "Content-Type"}
-    if lines:
-        more["HTTP_ACCEPT"] = "application/x-ndjson"
-    if endpoint.keyed:
-        more["HTTP_AUTHORIZATION"] = "Bearer anna"
-    return environ_of(body, CONTENT_TYPE=dict(headers)["Content-Type"], **more)
-
-
-def _answered(app: Any, environ: dict[str, Any]) -> Answer:
-    """The answer of *app*, whose every call is checked as a server would be hurt."""
-    started: list[tuple[int, list[tuple[str, str]]]] = []
-    result: Iterable[bytes] = app(environ, _starting(started))
-    try:
-        body = b"".join(result)
-    finally:
-        _close(result)
-    [(status, headers)] = started
-    return Answer(status, headers, body)
-
-
-def _close(result: Any) -> None:
-    if hasattr(result, "close"):
-        result.close()
-
-
-def _read(dialect: Any, answer: Answer, requests: list[SubRequest], lines: bool) -> list[SubResponse]:
-    if not (answer.header("Content-Type") or "").startswith("application/x-ndjson"):
-        found: list[SubResponse] = dialect.read(answer.headers, answer.body, requests)
-        for request, told in zip(requests, found, strict=False):
-            # One dialect has no place for a status; what it says of a failure has.
-            told.status = told.status or _told(request, told)
-        return found
-    reader = LinesReader(dialect.read_line, requests)
-    answered = list(reader.feed(answer.body))
-    if not reader.complete or sorted(place for place, _ in answered) != list(range(len(requests))):
-        raise Wrong(f"lines answer the places {sorted(place for place, _ in answered)} of {len(requests)}")
-    return [told for _, told in sorted(answered, key=lambda pair: pair[0])]
-
-
-def _told(request: SubRequest, answer: SubResponse) -> int:
-    if answer.kind == "json":
-        return int(json.loads(answer.body)["status"])
-    return 404 if request.target.startswith("/missing/") else 200
-
-
-def _is_whole(dialect: Any, answer: Answer, requests: list[SubRequest], lines: bool) -> bool:
-    try:
-        _read(dialect, answer, requests, lines)
-    except (ValueError, Wrong):
-        return False
-    return True
-
-
-def _token(request: SubRequest) -> str:
-    return request.target.split("/")[2]
-
-
-def _check(endpoint: Endpoint, requests: list[SubRequest], answers: list[SubResponse]) -> None:
-    """Is each of *answers* that of its request, or why there is none?"""
-    if len(answers) != len(requests):
-        raise Wrong(f"{endpoint.name}: {len(answers)} answers to {len(requests)} items")
-    for request, answer in zip(requests, answers, strict=True):
-        own = {_token(request).encode()}
-        tokens = set(_TOKEN.findall(answer.body))
-        if tokens - own:
-            raise Wrong(f"{endpoint.name}: {request.target} was answered with {tokens}")
-        expected = set(_expected(endpoint, request))
-        line = _seen(request)
-        whole = line.encode() + b"." * (faulty.LARGE if request.target.startswith("/large/") else 0)
-        if answer.status not in expected:
-            what = f"{answer.status} {answer.body[:200]!r}"
-            raise Wrong(f"{endpoint.name}: {request.method} {request.target} was answered with {what}, and not with one of {expected}")
-        if answer.status not in (200, 404):
-            continue
-        if answer.body != whole:
-            what = f"{len(answer.body)} bytes, {answer.body[:200]!r}"
-            raise Wrong(f"{endpoint.name}: {request.target} was answered with {what}, and not with {len(whole)}, {whole[:200]!r}")
-        headers = [field for field in answer.headers if field != ("Content-Length", str(len(whole)))]
-        # In the one dialect whose requests have no headers, answers have none.
-        if headers != (faulty.headers_of(line) if request.headers else []):
-            raise Wrong(f"{endpoint.name}: {request.target} was answered with the headers {headers}")
-
-
-def _seen(request: SubRequest) -> str:
-    """What the app has to have seen of *request*."""
-    given = dict(request.headers)
-    sent = [given.get(name) for name in ("Content-Type", "X-Client", "Idempotency-Key")]
-    return faulty.seen(_token(request), request.method, sent, request.body)
-
-
-def _expected(endpoint: Endpoint, request: SubRequest) -> Iterator[int]:
-    """The statuses that the answer to *request* may have."""
-    _, kind, _, *rest = request.target.split("/")
-    if endpoint.limited:
-        yield 504
-    if kind == "late":
-        return
-    keyed = any(name == "Idempotency-Key" for name, _ in request.headers)
-    if keyed:
-        yield 503
-    if kind == "die":
-        yield 502
-    elif kind == "raise":
-        where, what = rest
-        ends = where == "iteration" and what == "stop-iteration"
-        closed = where == "close" and isinstance(faulty.ERRORS[what](), Exception) if what != "recursion" else where == "close"
-        yield 200 if ends or closed else 500
-        if keyed and closed:
-            # An answer is closed before it is kept, and fails with that.
-            yield 500
-    else:
-        yield 404 if kind == "missing" else 200

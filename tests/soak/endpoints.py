@@ -10,11 +10,16 @@ from random import Random
 from typing import Any, NamedTuple
 
 from tests.soak import faulty
+from tests.soak.backends import KEEPING, SOUND
+from tests.soak.linked import Atomic
 from tests.soak.tally import Fault, Tally
 from wsgibatch import BatchMiddleware
 from wsgibatch.idempotency import IdempotencyMiddleware
+from wsgibatch.model import Group
 
 TIMEOUT = 0.2
+PATHS = ("/batch", "/$batch")
+"""In multipart the second one is that of OData."""
 ORDERS = ("barrier", "free", "sequential")
 
 
@@ -85,6 +90,12 @@ class Shared:
             self._made[1].shutdown()
 
 
+@contextmanager
+def nothing_undone() -> Iterator[Group]:
+    """A transaction of an app that has none to make."""
+    yield Group()
+
+
 class Endpoint(NamedTuple):
     """Middlewares that are alike, and what may come upon their batches."""
 
@@ -98,14 +109,22 @@ class Endpoint(NamedTuple):
     rate: float = 0.08
     """How many of all items have one of these."""
     keyed: float = 0.0
-    """How many items have keys? One of these may be a 503, where the store fails."""
+    """How many items have keys that somebody heeds?"""
     limited: bool = False
     """Has an item a limit? Then any may be late on a busy machine."""
     elsewhere: bool = False
     """Do items run in other processes, so that nobody here knows how often?"""
+    threads: int = 5
+    """How many may wait for its next batch: its workers, and one that looks after them, or its store."""
     weight: int = 20
     """How many batches come here, for each other's; fewer where a fault takes its time."""
     store: IdempotencyMiddleware | None = None
+    unsound: bool = False
+    """May its store fail?"""
+    keeps: bool = False
+    """Does its store keep a reply for as long as a client needs to send a batch again?"""
+    atomic: Atomic = None
+    """What it makes of groups."""
     shared: Shared | None = None
     """What its middlewares do not close."""
 
@@ -133,13 +152,13 @@ class Endpoint(NamedTuple):
 
 
 _EXECUTORS: dict[str, dict[str, Any]] = {
-    "sequential": {"executor": "sequential"},
-    "threads": {"executor": "threads", "workers": 4},
+    "sequential": {"executor": "sequential", "atomic": "stop"},
+    "threads": {"executor": "threads", "workers": 4, "atomic": nothing_undone},
     "limited": {"executor": "threads", "workers": 4, "timeout": TIMEOUT, "deadline": 10.0},
     "futures": {"executor": lambda: ThreadPoolExecutor(4), "workers": 4},
-    "fickle": {"workers": 4},
+    "fickle": {"workers": 4, "atomic": "stop"},
     "shutting": {"workers": 4},
-    "processes": {"executor": "processes", "workers": 2, "worker_app": "tests.soak.faulty:app"},
+    "processes": {"executor": "processes", "workers": 2, "worker_app": "tests.soak.noted:app"},
 }
 _KINDS: dict[str, dict[str, Any]] = {
     "limited": {"kinds": ("raise", "late", "late"), "rate": 0.2, "limited": True, "weight": 3},
@@ -158,14 +177,14 @@ def endpoints(stores: dict[str, Any], tally: Tally) -> list[Endpoint]:
             # One is enough to kill.
             continue
         name = f"{word} {order}{' streamed' if stream else ''}"
-        settings = {"order": order, "stream": stream, "max_requests": 64, **given}
+        settings = {"path": PATHS, "order": order, "stream": stream, "max_requests": 64, **given}
         if word == "shutting":
             made.append(_shutting(name, settings, tally))
             continue
         if word == "fickle":
             settings["executor"] = partial(Fickle, tally)
         middleware = BatchMiddleware(faulty.app, **settings)
-        made.append(Endpoint(name, partial(_same, middleware), **_KINDS.get(word, {})))
+        made.append(Endpoint(name, partial(_same, middleware), atomic=given.get("atomic"), **_KINDS.get(word, {})))
     return made + [stored(name, store, _WEIGHTS.get(name, _STORED)) for name, store in stores.items()]
 
 
@@ -173,8 +192,18 @@ def stored(name: str, store: Any, weight: int = 1, workers: int = 4, order: Any 
     """One whose items may have keys, with *store* behind it."""
     # Until a third of its lease is over a key is remembered, and its store with it.
     guarded = IdempotencyMiddleware(faulty.app, store=store, lease=_LEASE)
-    middleware = BatchMiddleware(guarded, executor="threads", workers=workers, order=order, max_requests=64)
-    return Endpoint(f"store {name}", partial(_same, middleware), keyed=0.35, weight=weight, store=guarded)
+    middleware = BatchMiddleware(guarded, path=PATHS, executor="threads", workers=workers, order=order, max_requests=64, atomic=nothing_undone)
+    return Endpoint(
+        f"store {name}",
+        partial(_same, middleware),
+        keyed=0.35,
+        weight=weight,
+        threads=workers + 1,
+        store=guarded,
+        unsound=name not in SOUND,
+        keeps=name in KEEPING,
+        atomic=nothing_undone,
+    )
 
 
 def _shutting(name: str, settings: dict[str, Any], tally: Tally) -> Endpoint:

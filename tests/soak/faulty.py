@@ -70,9 +70,16 @@ def seen(token: str, method: str, headers: list[str | None], body: bytes) -> str
     return f"{token} {method} {body.decode('latin-1')} {told}"
 
 
-def headers_of(line: str) -> list[tuple[str, str]]:
-    """The headers of an answer."""
-    return [("Content-Type", "text/plain"), ("X-Seen", line)]
+def headers_of(line: str, kind: str = "ok") -> list[tuple[str, str]]:
+    """The headers of an answer to a path of this *kind*."""
+    return [("Content-Type", "application/json" if kind == "json" else "text/plain"), ("X-Seen", line)]
+
+
+def body_of(line: str, kind: str) -> bytes:
+    """Its body, where nothing goes wrong; in JSON others can refer to its token."""
+    if kind == "json":
+        return b'{"of":"%s"}' % line.partition(" ")[0].encode()
+    return line.encode() + b"." * (LARGE if kind == "large" else 0)
 
 
 def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -89,8 +96,8 @@ def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable
     elif kind == "raise":
         return _failing(line, rest[0], rest[1], start_response)
     status = "404 Not Found" if kind == "missing" else "200 OK"
-    start_response(status, headers_of(line))
-    return [line.encode() + b"." * (LARGE if kind == "large" else 0)]
+    start_response(status, headers_of(line, kind))
+    return [body_of(line, kind)]
 
 
 def _failing(line: str, where: str, what: str, start_response: Callable[..., Any]) -> Iterable[bytes]:

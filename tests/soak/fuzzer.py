@@ -15,7 +15,7 @@ with atheris.instrument_imports(include=["wsgibatch", "multipart"]):
     for _word in _lookup.members(dialects):
         _lookup.member(dialects, _word)
 
-from tests.soak.mutate import mutated
+from tests.soak.mutate import mixed, mutated
 from tests.soak.seeds import seeds_of
 from tests.soak.targets import target_of
 
@@ -45,7 +45,9 @@ def main() -> None:
 def _mutator(data: bytes, longest: int, seed: int) -> bytes:
     # Making a generator of each seed would take longer than all else here.
     fate = _chance.random()
-    if fate < 0.2:
+    if fate < 0.1:
+        return mixed(_chance.choice(_seeds), _chance.choice(_seeds), _chance)[:longest]
+    if fate < 0.25:
         # What has been learnt is mostly what is wrong, and leads to more of that.
         return mutated(_chance.choice(_seeds), _chance)[:longest]
     if fate < 0.7 and (changed := mutated(data, _chance)[:longest]):

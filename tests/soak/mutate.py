@@ -5,7 +5,7 @@ import re
 from random import Random
 from typing import Any
 
-from tests.soak.seeds import HEADERS, LINES
+from tests.soak.seeds import HEADERS, ITEM_HEADERS, LINES, METHODS, TOGETHER
 
 _ODD: list[Any] = [
     None,
@@ -36,11 +36,47 @@ _JSON = re.compile(rb"\s*[\[{]")
 def mutated(data: bytes, chance: Random) -> bytes:
     """*data* with something of it changed."""
     head, blank, body = data.partition(b"\n\n")
-    if chance.random() < 0.15 or not body:
+    if chance.random() < 0.25 or not body:
         return _head(head, chance) + (blank or b"\n\n") + body
     if _JSON.match(body):
         return head + blank + _json(body, chance)
     return head + blank + _lines(body, chance)
+
+
+def mixed(data: bytes, other: bytes, chance: Random) -> bytes:
+    """*data* with something of *other*: one of its items, or what an item of it says in some member, such as its headers; or its head."""
+    head, blank, body = data.partition(b"\n\n")
+    theirs, _, batch = other.partition(b"\n\n")
+    if chance.random() < 0.2:
+        return theirs + blank + body
+    try:
+        value = json.loads(body)
+        mine, others = _items(value), _items(json.loads(batch))
+    except (ValueError, RecursionError):
+        return head + blank + _spliced(body, batch, chance)
+    if not mine or not others:
+        return head + blank + body
+    place, item = chance.randrange(len(mine)), chance.choice(others)
+    if chance.random() < 0.5 and isinstance(mine[place], dict):
+        taken = chance.sample(list(item), min(len(item), chance.randint(1, 2)))
+        mine[place] = mine[place] | {name: item[name] for name in taken}
+    else:
+        mine.insert(place, item)
+    return head + blank + json.dumps(value).encode()
+
+
+def _items(value: Any) -> list[Any]:
+    """The first list of objects in *value*, be it *value* itself or a member of it; an empty one where there is none."""
+    lists = [value, *(value.values() if isinstance(value, dict) else ())]
+    return next((found for found in lists if isinstance(found, list) and found and all(isinstance(item, dict) for item in found)), [])
+
+
+def _spliced(text: bytes, other: bytes, chance: Random) -> bytes:
+    """Some lines of *other* between those of *text*."""
+    lines, others = text.split(b"\n"), other.split(b"\n")
+    place, start = chance.randrange(len(lines)), chance.randrange(len(others))
+    lines[place:place] = others[start : start + chance.randint(1, 8)]
+    return b"\n".join(lines)
 
 
 def _head(head: bytes, chance: Random) -> bytes:
@@ -55,7 +91,8 @@ def _head(head: bytes, chance: Random) -> bytes:
             name, _, value = chance.choice(fields).partition(b":")
             fields.append(name + b":" + (value[: len(value) // 2] + value if chance.random() < 0.5 else value.swapcase()))
         case _:
-            fields.append(": ".join(chance.choice(HEADERS)).encode("latin-1"))
+            added = [chance.choice(HEADERS)] if chance.random() < 0.5 else chance.choice(TOGETHER)
+            fields += [": ".join(field).encode("latin-1") for field in added]
     return b"\n".join([line, *fields])
 
 
@@ -81,6 +118,8 @@ def _changed(value: Any, chance: Random) -> Any:
                 return value | {name: value[other], other: value[name]}
             case 2:
                 return value | {str(_changed(name, chance)): value[name]}
+            case 3 | 4 if _is_item(value):
+                return value | _said(value, chance)
             case _:
                 return value | {name: _changed(value[name], chance)}
     if isinstance(value, list) and value:
@@ -105,6 +144,22 @@ def _changed(value: Any, chance: Random) -> Any:
         return value[:place] + piece + value[place + chance.randrange(2) :]
     alike = [odd for odd in _ODD if type(odd) is type(value)] if chance.random() < 0.7 else []
     return chance.choice(alike or _ODD)
+
+
+def _is_item(value: dict[str, Any]) -> bool:
+    return any(name.lower() in ("method", "headers", "url", "path", "relative_url") for name in value)
+
+
+def _said(item: dict[str, Any], chance: Random) -> dict[str, Any]:
+    """Another method of *item*, or one more header, in one of the two ways that dialects have for them."""
+    if chance.random() < 0.4:
+        return {next((name for name in item if name.lower() == "method"), "method"): chance.choice(METHODS)}
+    name, value = chance.choice(ITEM_HEADERS)
+    headers = item.get("headers")
+    if isinstance(headers, list):
+        listed = isinstance(next(iter(headers), None), dict)
+        return {"headers": [*headers, {"name": name, "value": value} if listed else f"{name}: {value}"]}
+    return {"headers": {**(headers if isinstance(headers, dict) else {}), name: value}}
 
 
 def _lines(text: bytes, chance: Random) -> bytes:

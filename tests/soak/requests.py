@@ -2,6 +2,7 @@
 
 from random import Random
 
+from tests.soak.site import BODIES
 from tests.strategies import UNRESERVED
 from wsgibatch import SubRequest
 from wsgibatch.model import Headers
@@ -86,6 +87,8 @@ def drawn(chance: Random, index: int, textual: bool) -> SubRequest:
     headers = [(name, _value(chance)) for name in chance.sample(_NAMES, chance.randrange(5))]
     headers.append(("X-Status", chance.choice(_STATUSES) if chance.random() < 0.5 else "200 OK"))
     headers.append(("X-Form", chance.choice(("whole", "plain", "write", "pieces"))))
+    if chance.random() < 0.4:
+        headers.append(("X-Body", chance.choice(list(BODIES))))
     if not textual and chance.random() < 0.3:
         headers = [field for field in headers if field[0] not in REPEATED]
         headers += [(name, _value(chance)) for name in chance.choices(REPEATED, k=chance.randrange(2, 6))]

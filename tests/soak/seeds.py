@@ -40,6 +40,34 @@ HEADERS = [
     ("X-Status", "404 Not Found"),
     ("x-ms-version", "2019-02-02"),
 ]
+TOGETHER = [
+    [("Idempotency-Key", '"k"'), ("Prefer", "continue-on-error=false")],
+    [("Idempotency-Key", '"k"'), ("Prefer", "continue-on-error=false"), ("OData-Version", "4.0")],
+    [("Idempotency-Key", '"k"'), ("Accept", "application/x-ndjson")],
+    [("Idempotency-Key", "k, l"), ("Prefer", "odata.continue-on-error=false"), ("Accept", "application/x-ndjson")],
+    [("Prefer", "continue-on-error=false"), ("Accept", "application/x-ndjson")],
+    [("Prefer", "continue-on-error"), ("OData-Version", "4.0")],
+    [("Prefer", "odata.continue-on-error=false"), ("DataServiceVersion", "2.0")],
+    [("OData-Version", "4.0"), ("OData-MaxVersion", "4.01"), ("Accept", "multipart/mixed")],
+    [("Cookie", "a=b"), ("Origin", "http://evil.example"), ("Idempotency-Key", '"k"')],
+    [("Transfer-Encoding", "chunked"), ("Content-Length", "7")],
+]
+"""Headers that mean something else together than each by itself."""
+METHODS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE", "MERGE", "TRACE", "CONNECT", "get", "PURGE"]
+ITEM_HEADERS = [
+    *HEADERS,
+    ("Content-Type", "application/json"),
+    ("Content-Type", "text/plain; charset=utf-16"),
+    ("Content-ID", "1"),
+    ("Content-Transfer-Encoding", "binary"),
+    ("Host", "shop.example"),
+    ("If-Match", "$1"),
+    ("If-None-Match", '"a"'),
+    ("Range", "bytes=0-1"),
+    ("X-HTTP-Method", "MERGE"),
+    ("X-One", "1"),
+]
+"""Headers of items."""
 FORM = "application/x-www-form-urlencoded"
 
 _REQUESTS: list[list[SubRequest]] = [
@@ -62,6 +90,12 @@ _REQUESTS: list[list[SubRequest]] = [
         SubRequest(2, "GET", "/empty", [], id="c"),
     ],
     [SubRequest(0, "GET", "/a", [], id="a"), SubRequest(1, "GET", "/b", [], id="b", after=(Edge(0),))],
+    [
+        SubRequest(0, "GET", "/missing", [], id="a"),
+        SubRequest(1, "POST", "/a", [("Idempotency-Key", "i")], id="b"),
+        SubRequest(2, "DELETE", "/b", [("X-One", "1")], id="c", after=(Edge(0),)),
+    ],
+    [SubRequest(0, "GET", "/missing", [], id="a"), SubRequest(1, "POST", "/a", [("X-One", "1")], id="b")],
 ]
 
 
@@ -79,8 +113,8 @@ def _of_dialect(word: str, chosen: bool) -> Iterator[bytes]:
     for headers, body in own:
         for first in LINES:
             yield written(first + line[len(LINES[0]) :], headers, body)
-        for header in HEADERS:
-            yield written(line, [*headers, header], body)
+        for more in [*([header] for header in HEADERS), *TOGETHER]:
+            yield written(line, [*headers, *more], body)
         for loose in sorted(_lookup.member(dialects, word)().loose_types):
             yield from _loose(line, loose, body)
     if word == "multipart":

@@ -26,6 +26,11 @@ class Fault(StrEnum):
     BROKEN = "an executor is broken"
     CANCELLED = "a call of an executor is cancelled"
     SHUT = "an executor is shut down in use"
+    UNMET = "an item waits in vain"
+    LEFT_OUT = "an item stands behind a failure at which its batch stops"
+    UNDONE = "an item of a group that is undone"
+    UNSUPPORTED = "an item of a group where there are none"
+    AGAIN = "an item whose reply was kept is sent again"
     FORKED = "a process is forked, and its child posts"
     JUMPED = "the clock jumps"
 

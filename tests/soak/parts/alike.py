@@ -45,10 +45,10 @@ ONLY_A_REQUEST_HAS = {
     **{"HTTP_" + name.upper().replace("-", "_"): reason for name, reason in DROPPED.items()},
 }
 DIFFERS = {
-    "REMOTE_PORT": "another connection",
     "wsgi.input": "the item's own",
     "wsgi.file_wrapper": "the standard library's: the server's own may hand a file to the connection",
 }
+OVER_ANOTHER_CONNECTION = {"REMOTE_PORT": "of the connection"}
 ONLY_A_REQUEST_HAS_BESIDES_MULTIPART = {
     "HTTP_RANGE": "a piece of an answer would be none in a part",
 }
@@ -78,10 +78,13 @@ class Direct:
     def __init__(self, base: str) -> None:
         self._base = base
         self._connection: socket.socket | None = None
+        self.made = 0
+        """How many connections it has had so far."""
 
     def send(self, method: str, target: str, headers: list[tuple[str, str]], body: bytes) -> wire.Answer:
         if self._connection is None:
             self._connection = wire.connected(self._base)
+            self.made += 1
             self._connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in headers), "", ""]
         self._connection.sendall("\r\n".join(lines).encode("latin-1") + body)
@@ -123,11 +126,12 @@ def _compared(name: str, bounds: Bounds) -> Row:
             while row.count < row.wanted and time.monotonic() < bounds.until and len(row.findings) < _ENOUGH:
                 way = chance.choice(WAYS)
                 requests = [drawn(chance, index, way.textual) for index in range(min(chance.randint(1, MOST), row.wanted - row.count))]
-                shared = inherited(chance)
-                for request, item, sent in zip(requests, *_both(connection, way, requests, shared), strict=True):
-                    difference = _difference(name, request, sent, item, way)
-                    if difference is not None and len(row.findings) < _ENOUGH:
-                        row.findings.append(f"{request.method} {request.target} {request.headers} {request.body[:100]!r}: {difference}"[:1500])
+                try:
+                    row.findings += _differences(name, connection, way, requests, inherited(chance))[: _ENOUGH - len(row.findings)]
+                except Exception as error:
+                    row.findings.append(f"{type(error).__name__}: {error}"[:1500])
+                    # What comes over it next may belong to what came before.
+                    connection.close()
                 row.count += len(requests)
         finally:
             connection.close()
@@ -135,8 +139,8 @@ def _compared(name: str, bounds: Bounds) -> Row:
     return row
 
 
-def _both(connection: Direct, way: Way, requests: list[SubRequest], shared: Headers) -> tuple[list[SubResponse], list[wire.Answer]]:
-    """The answers to *requests* as items, and by themselves.
+def _differences(server: str, connection: Direct, way: Way, requests: list[SubRequest], shared: Headers) -> list[str]:
+    """What is different between *requests* as items, and by themselves.
 
     :param shared: headers of the batch, which each request by itself has where it brings none of that name.
     """
@@ -144,7 +148,14 @@ def _both(connection: Direct, way: Way, requests: list[SubRequest], shared: Head
     answer = connection.send("POST", "/batch", [("Host", "shop.example"), *shared, *headers, ("Content-Length", str(len(batch)))], batch)
     if answer.status != 200:
         raise RuntimeError(f"the batch {batch!r} was answered with {answer}")
-    return way.dialect.read(answer.headers, answer.body, requests), [_alone(connection, request, shared) for request in requests]
+    made = connection.made
+    found: list[str] = []
+    for request, item in zip(requests, way.dialect.read(answer.headers, answer.body, requests), strict=True):
+        sent = _alone(connection, request, shared)
+        difference = _difference(server, request, sent, item, way, connection.made == made)
+        if difference is not None:
+            found.append(f"{request.method} {request.target} {request.headers} {request.body[:100]!r}: {difference}"[:1500])
+    return found
 
 
 def _alone(connection: Direct, request: SubRequest, shared: Headers) -> wire.Answer:
@@ -156,23 +167,39 @@ def _alone(connection: Direct, request: SubRequest, shared: Headers) -> wire.Ans
     return connection.send(request.method, request.target, [("Host", "shop.example"), *headers, *length], body)
 
 
-def _difference(server: str, request: SubRequest, sent: wire.Answer, item: SubResponse, way: Way) -> str | None:
-    """What is different, in a sentence."""
+def _difference(server: str, request: SubRequest, sent: wire.Answer, item: SubResponse, way: Way, together: bool) -> str | None:
+    """What is different, in a sentence.
+
+    :param together: have the two come over one connection?
+    """
     if (item.status, item.reason) != (sent.status, sent.reason):
         return f"{item.status} {item.reason} is not {sent.status} {sent.reason}: {item.body[:200]!r}"
     bare = not way.textual and item.status in (204, 304)
     headers, direct = (_comparable(given, OF_THE_SERVER | (OF_CONTENT if bare else {})) for given in (item.headers, sent.headers))
     if headers != direct:
         return f"headers {headers} are not {direct}"
-    if bool(item.body) != bool(sent.body):
+    if _content(item) != _content(sent):
         return f"body {item.body!r} is not {sent.body!r}"
-    return _difference_of(server, way, *(_spelt(_environ(given), request) for given in (item, sent)))
+    left_out = set() if together else OVER_ANOTHER_CONNECTION.keys()
+    environs = (_spelt(_environ(given), request) for given in (item, sent))
+    return _difference_of(server, way, *({key: value for key, value in environ.items() if key not in left_out} for environ in environs))
+
+
+def _told(answer: SubResponse | wire.Answer) -> bytes | None:
+    """What the header tells of the request, where the body does not."""
+    return next((b64decode(value) for name, value in answer.headers if name == "X-Environ"), None)
+
+
+def _content(answer: SubResponse | wire.Answer) -> tuple[bytes | None, bool]:
+    """The body, byte for byte, where it does not tell of the request; and where it does, whether it is as the site writes it."""
+    if _told(answer) is not None:
+        return answer.body, True
+    return None, json.dumps(json.loads(answer.body), sort_keys=True).encode() == answer.body
 
 
 def _environ(answer: SubResponse | wire.Answer) -> dict[str, Any]:
-    """What the site has told of the request: in the body, or where there is none in a header."""
-    told = answer.body or next(b64decode(value) for name, value in answer.headers if name == "X-Environ")
-    environ: dict[str, Any] = json.loads(told)
+    """What the site has told of the request."""
+    environ: dict[str, Any] = json.loads(_told(answer) or answer.body)
     return environ
 
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from time import time as real_time
 from typing import TypeVar
 
-from tests.soak import backends, endings, faulty
+from tests.soak import backends, endings, faulty, noted
 from tests.soak.clients import Client
 from tests.soak.endpoints import Endpoint, endpoints, stored
 from tests.soak.forks import fork
@@ -34,6 +34,10 @@ CLIENTS = 64
 _WARM_LEAST, _WARM_MOST = 10_000, 50_000
 """A third of all items, within these bounds, comes before the baseline is taken: by then everything has been made many times, and closed again."""
 _ENOUGH = 5
+_SELDOM = 1 / 3
+"""Of items, what a busy machine, or a store that has too many replies, makes of them."""
+_AROUND = 8
+"""Threads that are none of an endpoint: this one, and those that spoil what stores keep replies in."""
 _HEAPS = -8
 """What <malloc.h> calls M_ARENA_MAX."""
 _PATIENCE = 120
@@ -93,11 +97,18 @@ def _posted(row: Row, bounds: Bounds, first: int, forks: int, tally: Tally) -> s
 
     :returns: how stores may have failed.
     """
-    with backends.backends() as stores:
+    with backends.backends() as stores, noted.notes() as notes:
         all_of_them = endpoints(stores, tally)
         clients = [Client(number, all_of_them, tally) for number in range(first, first + CLIENTS)]
         _load(clients, row, partial(_over, row, bounds), partial(fork, forks, all_of_them, row, tally))
-        _settle(clients, all_of_them, row)
+        # What was left behind is over, and nothing has been closed.
+        threads = _settled_threads()
+        last = Client(first + CLIENTS, all_of_them, tally)
+        for endpoint in all_of_them:
+            _found(row, partial(last.post_ordinary, endpoint))
+        _settle([*clients, last], all_of_them, row)
+        row.findings += noted.too_often(notes)[:_ENOUGH]
+    row.findings += _shares(clients, threads, all_of_them)
     failed = sum((client.failed for client in clients), Counter())
     told = ", ".join(f"{count} items {status}" for status, count in sorted(failed.items()))
     row.remark = f"{told}, {sum(client.refused for client in clients)} batches told to come again"
@@ -105,6 +116,20 @@ def _posted(row: Row, bounds: Bounds, first: int, forks: int, tally: Tally) -> s
     if left_out:
         row.remark += f"; not possible here: {', '.join(left_out)}"
     return {endpoint.failing for endpoint in all_of_them if endpoint.store is not None and endpoint.name.removeprefix("store ") not in backends.SOUND}
+
+
+def _shares(clients: list[Client], threads: int, all_of_them: list[Endpoint]) -> Iterator[str]:
+    """What is well as long as it is seldom, or little."""
+    for what, part, whole in (
+        ("late, and need not have been", "slow", "limited"),
+        ("run again, and their replies should have been kept", "forgotten", "again"),
+    ):
+        some, of = (sum(getattr(client, name) for client in clients) for name in (part, whole))
+        if some > _SELDOM * of + _ENOUGH:
+            yield f"{some} items of {of} were {what}"
+    most = _AROUND + sum(endpoint.threads for endpoint in all_of_them)
+    if threads > most:
+        yield f"{threads} threads are there, and may be {most}: {', '.join(thread.name for thread in threading.enumerate())}"[:1000]
 
 
 def _over(row: Row, bounds: Bounds) -> bool:
@@ -202,17 +227,22 @@ def _jumping_clock(tally: Tally) -> Iterator[None]:
         tally.count(Fault.JUMPED, next(looks))
 
 
-def _held() -> tuple[int, int, float]:
-    """Threads, file descriptors, and MiB of memory."""
-    # Calls that were left behind end by themselves, and their threads behind them.
+def _settled_threads() -> int:
+    """How many there are, once calls that were left behind have ended by themselves, and their threads behind them."""
     threads = threading.active_count() + 1
     while threading.active_count() < threads:
         threads = threading.active_count()
         time.sleep(2 * faulty.LATE)
+    return threads
+
+
+def _held() -> tuple[int, int, float]:
+    """Threads, file descriptors, and MiB of memory."""
+    threads = _settled_threads()
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return threading.active_count(), len(os.listdir("/proc/self/fd")), pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)  # noqa: PTH208 - a path has no such number
+    return threads, len(os.listdir("/proc/self/fd")), pages * os.sysconf("SC_PAGE_SIZE") / (1 << 20)  # noqa: PTH208 - a path has no such number
 
 
 def _grown(before: tuple[int, int, float], after: tuple[int, int, float]) -> Iterator[str]:

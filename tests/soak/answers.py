@@ -1,0 +1,217 @@
+"""What a client reads of its answer, and what it has to be: each item has one, in its place, and it is its own."""
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from tests.gateway import Answer
+from tests.soak import faulty
+from tests.soak.batches import Drawn
+from tests.soak.endpoints import Endpoint
+from tests.soak.linked import Fate, fates
+from wsgibatch import SubRequest, SubResponse
+from wsgibatch.dialects._lines import LinesReader
+from wsgibatch.protocols import Unanswered
+
+_TOKEN = re.compile(rb"t[0-9]+x[0-9]+z")
+_TELLING = re.compile(rb"Traceback|File \\?\"|\.py\b|/wsgibatch/|line [0-9]+, in ")
+"""What nobody outside is told of a failure."""
+_TOLD = {
+    *("type", "title", "status", "detail", "code", "failed_item"),
+    *("error", "errno", "message", "details", "description", "error_data", "innererror"),
+}
+"""Members of a problem document (RFC 9457, section 3.1), and those by which some dialects tell the same."""
+_OUTER = {"message", "innererror"}
+"""Members beside which a code is one of the dialect's own."""
+_CODE = re.compile(r"[a-z]+(?:-[a-z]+)*")
+
+
+class Wrong(Exception):
+    """An answer is not what it has to be."""
+
+
+def starting(started: list[tuple[int, list[tuple[str, str]]]]) -> Any:
+    """A ``start_response`` that notes what it is called with."""
+
+    def start_response(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
+        if started:
+            raise Wrong("start_response was called twice")
+        started.append((int(status[:3]), headers))
+        return list
+
+    return start_response
+
+
+def answered(app: Any, environ: dict[str, Any]) -> Answer:
+    """The answer of *app*, whose every call is checked as a server would be hurt."""
+    started: list[tuple[int, list[tuple[str, str]]]] = []
+    result: Iterable[bytes] = app(environ, starting(started))
+    try:
+        body = b"".join(result)
+    finally:
+        close(result)
+    [(status, headers)] = started
+    return Answer(status, headers, body)
+
+
+def close(result: Any) -> None:
+    """As a server does."""
+    if hasattr(result, "close"):
+        result.close()
+
+
+def read(drawn: Drawn, answer: Answer) -> list[SubResponse | None]:
+    """What each item was answered; None for those that a batch which stops has left out.
+
+    :raises Wrong: when lines are missing.
+    :raises ValueError: when it is no answer to this batch.
+    """
+    if (answer.header("Content-Type") or "").startswith("application/x-ndjson"):
+        return _read_lines(drawn, answer)
+    found: list[SubResponse | None]
+    try:
+        found = list(drawn.dialect.read(answer.headers, answer.body, drawn.requests))
+    except Unanswered as unanswered:
+        if unanswered.cut or not drawn.stops:
+            raise
+        found = list(unanswered.answers)
+    for request, told in zip(drawn.requests, found, strict=False):
+        if told is not None:
+            # One dialect has no place for a status; what it says of a failure has.
+            told.status = told.status or _told(request, told)
+    return found
+
+
+def _read_lines(drawn: Drawn, answer: Answer) -> list[SubResponse | None]:
+    dialect: Any = drawn.dialect
+    reader = LinesReader(dialect.read_line, drawn.requests)
+    pairs = list(reader.feed(answer.body))
+    lines = dict(pairs)
+    if not reader.complete or len(lines) < len(pairs) or (len(lines) < len(drawn.requests) and not drawn.stops):
+        raise Wrong(f"lines answer the places {sorted(place for place, _ in pairs)} of {len(drawn.requests)}")
+    return [lines.get(place) for place in range(len(drawn.requests))]
+
+
+def _told(request: SubRequest, answer: SubResponse) -> int:
+    if answer.kind == "json":
+        return int(json.loads(answer.body)["status"])
+    return 404 if request.target.startswith("/missing/") else 200
+
+
+def is_whole(drawn: Drawn, answer: Answer) -> bool:
+    """Has all of *answer* come?"""
+    try:
+        read(drawn, answer)
+    except (ValueError, Wrong):
+        return False
+    return True
+
+
+def token_of(request: SubRequest) -> str:
+    """By which it is known everywhere."""
+    return request.target.split("/")[2]
+
+
+def check(endpoint: Endpoint, drawn: Drawn, answers: Sequence[SubResponse | None]) -> list[Fate]:
+    """Is each of *answers* that of its request, or why there is none? What has become of each.
+
+    :raises Wrong: when one is not.
+    """
+    if len(answers) != len(drawn.requests):
+        raise Wrong(f"{endpoint.name}: {len(answers)} answers to {len(drawn.requests)} items")
+    found = fates(drawn.requests, [None if answer is None else answer.status for answer in answers], drawn.stops, endpoint.atomic)
+    for request, answer, fate in zip(drawn.requests, answers, found, strict=True):
+        if answer is None or fate.left_out:
+            if answer is not None or not fate.left_out:
+                raise Wrong(f"{endpoint.name}: {request.target} was answered with {answer}, and its fate is {fate}")
+            continue
+        keys = drawn.keys_of(request)
+        lines = [_seen(request, key) for key in keys]
+        tokens = set(_TOKEN.findall(answer.body))
+        # Others may be named where they are why it has not run.
+        if tokens - set(_TOKEN.findall(lines[0].encode())) and answer.status != 424:
+            raise Wrong(f"{endpoint.name}: {request.target} was answered with {tokens}")
+        allowed = set(_expected(endpoint, request, keyed=None not in keys)) if fate.instead is None else {fate.instead, *([504] * endpoint.limited)}
+        if answer.status not in allowed:
+            what = f"{answer.status} {answer.body[:200]!r}"
+            raise Wrong(f"{endpoint.name}: {request.method} {request.target} was answered with {what}, and not with one of {allowed}; {fate}")
+        if answer.status in (200, 404):
+            _check_own(endpoint, request, answer, lines)
+        else:
+            check_failure(request, answer)
+    return found
+
+
+def _check_own(endpoint: Endpoint, request: SubRequest, answer: SubResponse, lines: list[str]) -> None:
+    """Is *answer* what the app says, having seen one of these *lines*?"""
+    seen = dict(answer.headers).get("X-Seen")
+    line, kind = seen if seen in lines else lines[0], request.target.split("/")[1]
+    whole = faulty.body_of(line, kind)
+    if answer.body != whole:
+        what = f"{len(answer.body)} bytes, {answer.body[:200]!r}"
+        raise Wrong(f"{endpoint.name}: {request.target} was answered with {what}, and not with {len(whole)}, {whole[:200]!r}")
+    headers = [field for field in answer.headers if field != ("Content-Length", str(len(whole)))]
+    # In the one dialect whose requests have no headers, answers have none.
+    if headers != (faulty.headers_of(line, kind) if request.headers else []):
+        raise Wrong(f"{endpoint.name}: {request.target} was answered with the headers {headers}")
+
+
+def check_failure(request: SubRequest, answer: SubResponse) -> None:
+    """Does *answer*, which is not the app's own, tell why, and nothing of what is inside?
+
+    :raises Wrong: when it does not.
+    """
+    if _TELLING.search(answer.body):
+        raise Wrong(f"{request.target} was answered with {answer.body[:500]!r}")
+    try:
+        names, codes = _members(json.loads(answer.body))
+    except ValueError:
+        names, codes = set(), []
+    if names - _TOLD or not codes or not all(map(_CODE.fullmatch, codes)):
+        raise Wrong(f"{request.target} was answered with {answer.status}, and no failure is told like this: {answer.body[:300]!r}")
+
+
+def _members(document: Any) -> tuple[set[str], list[str]]:
+    """The names of all members of *document*, and the codes for programs in it."""
+    names: set[str] = set()
+    codes: list[str] = []
+    left = [document]
+    while left:
+        value = left.pop()
+        if isinstance(value, dict):
+            names |= value.keys()
+            left += value.values()
+            codes += [told for name, told in value.items() if name == "code" and isinstance(told, str) and not value.keys() & _OUTER]
+        elif isinstance(value, list):
+            left += value
+    return names, codes
+
+
+def _seen(request: SubRequest, key: str | None) -> str:
+    """What the app has to have seen of *request*, once it has that *key*."""
+    given = dict(request.headers)
+    return faulty.seen(token_of(request), request.method, [given.get("Content-Type"), given.get("X-Client"), key], request.body)
+
+
+def _expected(endpoint: Endpoint, request: SubRequest, keyed: bool) -> Iterator[int]:
+    """The statuses that the answer to *request* may have, where it is its own."""
+    _, kind, _, *rest = request.target.split("/")
+    if endpoint.limited:
+        yield 504
+    if kind == "late":
+        return
+    if keyed and endpoint.unsound:
+        yield 503
+    if kind == "die":
+        yield 502
+    elif kind == "raise":
+        where, what = rest
+        ends = where == "iteration" and what == "stop-iteration"
+        closed = where == "close" and isinstance(faulty.ERRORS[what](), Exception) if what != "recursion" else where == "close"
+        yield 200 if ends or closed else 500
+        if closed and ((keyed and endpoint.store is not None) or request.group):
+            # An answer is closed before it is kept, and within its transaction, and fails with that.
+            yield 500
+    else:
+        yield 404 if kind == "missing" else 200

@@ -1,0 +1,219 @@
+"""What the soak holds the answers of batches with faults to: each of its rules can be broken, and is found to be."""
+
+from contextlib import nullcontext
+from pathlib import Path
+from random import Random
+from time import monotonic
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from tests import gateway
+from tests.apps import show
+from tests.soak import answers, batches, clients, endpoints, faulty, linked, noted
+from tests.soak.parts import faults
+from tests.soak.tally import COUNT, Fault, Tally
+from wsgibatch import BatchMiddleware, SubRequest, SubResponse
+from wsgibatch.model import Edge
+from wsgibatch.stores.memory import MemoryStore
+
+POSTED = SubRequest(0, "POST", "/large/t1x2z", [("X-Client", "1"), ("Content-Type", "application/json")], b'{"a": 1}')
+SEEN = 't1x2z POST {"a": 1} application/json 1 None'
+WELL = SubResponse(200, "OK", [("Content-Type", "text/plain"), ("X-Seen", SEEN)], SEEN.encode() + b"." * 20_000)
+
+
+def checked(answer: SubResponse) -> None:
+    drawn = batches.Drawn(batches.DIALECTS["django"], [POSTED], [], b"")
+    answers.check(endpoints.Endpoint("sequential", lambda: BatchMiddleware(show)), drawn, [answer])
+
+
+def test_an_answer_of_an_items_own_is_well() -> None:
+    checked(WELL)
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        {"body": WELL.body[:1000]},
+        {"body": WELL.body[:-1] + b"#"},
+        {"body": WELL.body.replace(b"POST", b"GET")},
+        {"headers": WELL.headers[:1]},
+        {"headers": [WELL.headers[0], ("X-Seen", SEEN.replace("t1", "t2"))]},
+        {"status": 404},
+    ],
+    ids=["cut short", "another tail", "sent by another method", "a header lost", "a header of another's", "another status"],
+)
+def test_an_answer_that_is_not_all_its_items_own_is_found(spoilt: dict[str, Any]) -> None:
+    with pytest.raises(answers.Wrong):
+        checked(replace(WELL, **spoilt))
+
+
+@pytest.mark.parametrize(
+    ("told", "status"), [(b'"an answer"', 200), (b'{"type": "about:blank", "title": "Gateway Timeout", "status": 504, "code": "timeout"}', 504)]
+)
+def test_an_item_that_failed_is_known_in_the_dialect_that_tells_no_status(told: bytes, status: int) -> None:
+    request = SubRequest(0, "GET", "/ok/t1x2z", [])
+    answer = gateway.Answer(200, [("Content-Type", "application/json")], b'{"/ok/t1x2z": %s}' % told)
+
+    [found] = answers.read(batches.Drawn(batches.DIALECTS["aggregator"], [request], [], b""), answer)
+
+    assert found is not None
+    assert found.status == status
+
+
+@pytest.mark.parametrize(("times", "found"), [(1, False), (2, True)])
+def test_an_item_that_has_run_twice_behind_its_clients_back_is_found(times: int, found: bool) -> None:
+    endpoint = endpoints.Endpoint("threads", lambda: BatchMiddleware(faulty.app, executor="threads", workers=2))
+    client = clients.Client(0, [endpoint], Tally())
+    client._left_to_run(endpoint, [POSTED])
+    faulty.ran["t1x2z"] += times
+
+    with pytest.raises(answers.Wrong, match="has run 2 times") if found else nullcontext():
+        client.settle(monotonic())
+    assert "t1x2z" not in faulty.ran
+
+
+@pytest.mark.parametrize(
+    ("told", "found"),
+    [
+        (b'{"type": "about:blank", "title": "Internal Server Error", "status": 500, "code": "app-failed"}', False),
+        (b'{"error": {"code": "InternalServerError", "message": "", "innererror": {"code": "app-failed"}}}', False),
+        (b"The app has failed.", True),
+        (b'{"type": "about:blank", "status": 500}', True),
+        (b'{"code": "app-failed", "worker": 7}', True),
+        (b'{"code": "app-failed", "detail": "Traceback (most recent call last):"}', True),
+        (b'{"code": "app-failed", "detail": "File \\"/srv/app.py\\", line 7"}', True),
+    ],
+)
+def test_a_failure_that_tells_what_is_inside_or_tells_it_in_no_known_way_is_found(told: bytes, found: bool) -> None:
+    with pytest.raises(answers.Wrong) if found else nullcontext():
+        answers.check_failure(POSTED, SubResponse(500, "", [], told))
+
+
+def test_clients_say_of_their_batches_all_that_can_be_said() -> None:
+    endpoint = endpoints.Endpoint("sequential", lambda: BatchMiddleware(show))
+    drawer = batches.Drawer(0, Random(0))
+
+    drawn = [drawer.draw(endpoint) for _ in range(500)]
+
+    for word in ("graph", "odata"):
+        assert any(request.after for one in drawn if one.dialect is batches.DIALECTS[word] for request in one.requests)
+    for word in ("multipart", "odata"):
+        assert any(one.stops and one.key for one in drawn if one.dialect is batches.DIALECTS[word])
+    assert any(request.group for one in drawn for request in one.requests)
+    assert any(b'"x-client":"$' in one.body for one in drawn)
+    assert all(any(one.key for one in drawn if one.dialect is dialect) for dialect in batches.DIALECTS.values())
+
+
+def hanging_together(*waits: tuple[int, ...], groups: str = "      ") -> list[SubRequest]:
+    """Requests, of which each waits for those at these places, and belongs to the group of this name."""
+    named = zip(waits, groups, strict=False)
+    return [SubRequest(i, "GET", "/ok/t1x2z", [], after=tuple(map(Edge, wanted)), group=name.strip()) for i, (wanted, name) in enumerate(named)]
+
+
+OWN, LEFT_OUT, UNMET, UNSUPPORTED, UNDONE = linked.OWN, linked.LEFT_OUT, linked.UNMET, linked.UNSUPPORTED, linked.UNDONE
+
+
+@pytest.mark.parametrize(
+    ("statuses", "fates"),
+    [
+        ([200, 200, 200, 200], [OWN, OWN, OWN, OWN]),
+        ([404, 424, 424, 200], [OWN, UNMET, UNMET, OWN]),
+        ([200, 500, 424, 200], [OWN, OWN, UNMET, OWN]),
+    ],
+    ids=str,
+)
+def test_what_waits_for_a_failure_is_to_be_refused_and_what_waits_for_that_as_well(statuses: list[int | None], fates: list[linked.Fate]) -> None:
+    assert linked.fates(hanging_together((), (0,), (1,), ()), statuses, stops=False, atomic=None) == fates
+
+
+def test_nothing_behind_a_failure_at_which_its_batch_stops_is_to_run_or_to_be_answered() -> None:
+    assert linked.fates(hanging_together((), (), ()), [200, 404, None], stops=True, atomic=None) == [OWN, OWN, LEFT_OUT]
+
+
+@pytest.mark.parametrize(
+    ("atomic", "statuses", "fates"),
+    [
+        (None, [200, 501, 501, 501, 424], [OWN, UNSUPPORTED, UNSUPPORTED, UNSUPPORTED, UNMET]),
+        ("stop", [200, 200, 404, 424, 424], [OWN, OWN, OWN, UNMET, UNMET]),
+        ("stop", [404, 424, 424, 424, 424], [OWN, UNMET, UNMET, UNMET, UNMET]),
+        (endpoints.nothing_undone, [200, 200, 200, 200, 200], [OWN] * 5),
+        (endpoints.nothing_undone, [200, 424, 404, 424, 424], [OWN, UNDONE, OWN, UNMET, UNMET]),
+        (endpoints.nothing_undone, [404, 424, 424, 424, 424], [OWN, UNMET, UNMET, UNMET, UNMET]),
+    ],
+    ids=str,
+)
+def test_a_group_is_to_stand_and_fall_together_as_its_endpoint_has_it(atomic: Any, statuses: list[int | None], fates: list[linked.Fate]) -> None:
+    requests = hanging_together((), (), (0, 1), (), (1,), groups=" ggg ")
+
+    assert linked.fates(requests, statuses, stops=False, atomic=atomic) == fates
+
+
+@pytest.mark.parametrize("statuses", [[404, 200], [200, 424], [404, None]], ids=str)
+def test_an_item_whose_fate_is_not_what_it_has_to_be_is_found(statuses: list[int | None]) -> None:
+    drawn = batches.Drawn(batches.DIALECTS["graph"], [replace(request, id=str(request.index)) for request in hanging_together((), (0,))], [], b"")
+    told = [None if status is None else SubResponse(status, "", [], b"t1x2z GET  None None None") for status in statuses]
+
+    with pytest.raises(answers.Wrong):
+        answers.check(endpoints.Endpoint("sequential", lambda: BatchMiddleware(show)), drawn, told)
+
+
+@pytest.mark.parametrize(
+    ("ran", "found"),
+    [
+        ("GET /die/a\nGET /die/a\nPOST /ok/b\n", []),
+        ("GET /die/a\n" * 3, ["GET /die/a has run 3 times"]),
+        ("GET /ok/a\n" * 2, ["GET /ok/a has run 2 times"]),
+        ("POST /die/a\n" * 2, ["POST /die/a has run 2 times"]),
+    ],
+)
+def test_what_has_run_too_often_in_other_processes_is_found(tmp_path: Path, ran: str, found: list[str]) -> None:
+    (tmp_path / "notes").write_text(ran)
+
+    assert noted.too_often(tmp_path / "notes") == found
+
+
+@pytest.mark.parametrize(("slow", "forgotten", "threads", "count"), [(30, 30, 13, 0), (80, 30, 13, 1), (30, 80, 13, 1), (30, 30, 14, 1)])
+def test_what_is_well_only_as_long_as_it_is_seldom_is_found_where_it_is_not(slow: int, forgotten: int, threads: int, count: int) -> None:
+    endpoint = endpoints.Endpoint("threads", lambda: BatchMiddleware(show))
+    client = clients.Client(0, [endpoint], Tally())
+    client.limited = client.again = 100
+    client.slow, client.forgotten = slow, forgotten
+
+    assert len([*faults._shares([client], threads, [endpoint])]) == count
+
+
+class Forgetting(MemoryStore):
+    """Has no reply where there was one."""
+
+    def finish(self, key: str, owner: str, value: bytes | None, ttl: float) -> bool:
+        return super().finish(key, owner, None, ttl)
+
+
+@pytest.mark.parametrize(("store", "share"), [(MemoryStore, 0.0), (Forgetting, 1.0)])
+def test_an_item_that_runs_again_when_it_is_sent_again_is_counted(store: type[MemoryStore], share: float) -> None:
+    endpoint = endpoints.stored("memory", store())
+    client = clients.Client(0, [endpoint], Tally())
+
+    while not client.again:
+        client.post()
+    endpoint.close()
+
+    assert client.forgotten == share * client.again
+
+
+def test_a_kind_of_fault_that_came_too_seldom_is_told_of() -> None:
+    tally = Tally()
+    tally.count(Fault.LATE, 10)
+    tally.count(Fault.CUT, 9)
+
+    row = tally.row({Fault.LATE, Fault.CUT}, 10, 1.0)
+
+    assert (row.count, row.wanted, row.findings) == (1, 2, [])
+    assert row.remark == f"too few: {Fault.CUT}"
+    assert row.counts == {Fault.LATE: 10, Fault.CUT: 9}
+
+
+def test_of_few_inputs_no_fault_is_wanted_and_of_all_a_thousand_each() -> None:
+    assert [faults._least(share) for share in (0.0002, 0.1, 1)] == [0, 70, COUNT]
