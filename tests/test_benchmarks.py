@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 
+from benchmarks import ROOT, apart, apps, instructions, measure, questions, record, tables, work
 from benchmarks import __main__ as command
-from benchmarks import apart, apps, instructions, measure, questions, record, tables, work
 from benchmarks.answers import Figure, Row, Unable, Wrong, exact, not_run, row
 from benchmarks.contestants import batch, fastapi_loopback, flask_aggregator, flask_batch, flask_client, part, webob_blank, werkzeug_client
 from benchmarks.contestants import django_batch_requests as django_peer
@@ -405,7 +405,7 @@ def test_the_delay_keeps_every_byte_and_its_place(echo: int) -> None:
     sent = b"".join(b"%07d\n" % number for number in range(100_000))
     port = free_port()
     with (
-        running([sys.executable, "-m", "benchmarks.delay", str(port), str(echo), "0.01"], port, apart.ROOT),
+        running([sys.executable, "-m", "benchmarks.delay", str(port), str(echo), "0.01"], port, ROOT),
         socket.create_connection(("127.0.0.1", port), timeout=30) as connection,
     ):
 
