@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -31,8 +32,9 @@ from benchmarks.served import gunicorn
 from benchmarks.wire import ways
 from tests import peers
 from tests.servers.run import free_port, running
-from wsgibatch import BatchMiddleware, SubRequest, dialects
+from wsgibatch import BatchMiddleware, SubRequest, SubResponse, dialects
 from wsgibatch._lookup import members
+from wsgibatch.executors._burst import burst
 
 TIMED = [sys.executable, "-c", "import sys; print('ready', flush=True); [print(number + 0.5, flush=True) for number, _ in enumerate(sys.stdin)]"]
 """A process that times itself."""
@@ -341,6 +343,17 @@ def test_where_nothing_counts_instructions_that_is_told_for_each_bar(monkeypatch
 
     assert {row.note for row in rows} == {"cannot be run here: neither perf nor valgrind can count instructions here"}
     assert [row.bar for row in rows if row.bar] == [45_000, 65_000, *p2.BARS.values()]
+
+
+def test_while_instructions_are_counted_no_burst_ends_by_the_clock() -> None:
+    assert alone(_held) == 3
+
+
+def _held() -> int:
+    """Items that take a second each, in a burst that ends behind thirty bytes."""
+    instructions.end_bursts(30)
+    answer = SubResponse(200, "OK", [], b"x" * 10, duration=1)
+    return len(burst(deque((request,) for request in reads("/items/3") * 5), lambda unit: (answer,)))
 
 
 def test_a_count_says_what_counted(monkeypatch: pytest.MonkeyPatch) -> None:
