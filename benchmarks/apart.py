@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from . import apps
+from . import ROOT, apps
 from .answers import Figure, Unable, Wrong
 from .measure import ROUNDS, SECONDS, Checked, repetitions, timed, verify
 from .posting import Mismatch
@@ -30,7 +30,6 @@ T = TypeVar("T")
 
 # What this package and ours import, whatever the peer.
 _OURS = ("msgspec", "multipart", "WebOb", "legacy-cgi; python_version >= '3.13'")
-ROOT = Path(__file__).resolve().parent.parent
 VARIABLES = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
 """What a process in such an environment is given: our packages come from here, so that they need not be installed again when they change."""
 

@@ -13,9 +13,8 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from . import ROOT
 from .answers import Row
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 class Machine(Struct, frozen=True):

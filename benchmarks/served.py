@@ -7,8 +7,7 @@ from typing import Any
 from tests.servers import run
 from wsgibatch import BatchMiddleware
 
-from . import apps
-from .apart import ROOT
+from . import ROOT, apps
 
 
 @contextmanager

@@ -4,14 +4,12 @@
 """
 
 from collections.abc import Callable
-from pathlib import Path
 
-from . import record
+from . import ROOT, record
 from .answers import Row
 from .questions import names
 from .record import Answer, Record
 
-ROOT = Path(__file__).resolve().parent.parent
 PUBLISHED, PAGE, README = ROOT / "docs" / "benchmarks.json", ROOT / "docs" / "benchmarks.rst", ROOT / "README.rst"
 START, END = ".. benchmarks: start\n\n", ".. benchmarks: end\n"
 

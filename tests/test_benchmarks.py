@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -17,8 +18,8 @@ from typing import Any
 
 import pytest
 
+from benchmarks import ROOT, apart, apps, instructions, measure, questions, record, tables, work
 from benchmarks import __main__ as command
-from benchmarks import apart, apps, instructions, measure, questions, record, tables, work
 from benchmarks.answers import Figure, Row, Unable, Wrong, exact, not_run, row
 from benchmarks.contestants import batch, fastapi_loopback, flask_aggregator, flask_batch, flask_client, part, webob_blank, werkzeug_client
 from benchmarks.contestants import django_batch_requests as django_peer
@@ -31,8 +32,9 @@ from benchmarks.served import gunicorn
 from benchmarks.wire import ways
 from tests import peers
 from tests.servers.run import free_port, running
-from wsgibatch import BatchMiddleware, SubRequest, dialects
+from wsgibatch import BatchMiddleware, SubRequest, SubResponse, dialects
 from wsgibatch._lookup import members
+from wsgibatch.executors._burst import burst
 
 TIMED = [sys.executable, "-c", "import sys; print('ready', flush=True); [print(number + 0.5, flush=True) for number, _ in enumerate(sys.stdin)]"]
 """A process that times itself."""
@@ -343,6 +345,17 @@ def test_where_nothing_counts_instructions_that_is_told_for_each_bar(monkeypatch
     assert [row.bar for row in rows if row.bar] == [45_000, 65_000, *p2.BARS.values()]
 
 
+def test_while_instructions_are_counted_no_burst_ends_by_the_clock() -> None:
+    assert alone(_held) == 3
+
+
+def _held() -> int:
+    """Items that take a second each, in a burst that ends behind thirty bytes."""
+    instructions.end_bursts(30)
+    answer = SubResponse(200, "OK", [], b"x" * 10, duration=1)
+    return len(burst(deque((request,) for request in reads("/items/3") * 5), lambda unit: (answer,)))
+
+
 def test_a_count_says_what_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(instructions, "gauge", lambda: "perf")
 
@@ -405,7 +418,7 @@ def test_the_delay_keeps_every_byte_and_its_place(echo: int) -> None:
     sent = b"".join(b"%07d\n" % number for number in range(100_000))
     port = free_port()
     with (
-        running([sys.executable, "-m", "benchmarks.delay", str(port), str(echo), "0.01"], port, apart.ROOT),
+        running([sys.executable, "-m", "benchmarks.delay", str(port), str(echo), "0.01"], port, ROOT),
         socket.create_connection(("127.0.0.1", port), timeout=30) as connection,
     ):
 

@@ -38,7 +38,7 @@ def _loop(app: WSGIApp, environ: dict[str, Any], paths: list[str]) -> None:
     for path in paths:
         copied = environ.copy()
         copied["PATH_INFO"] = path
-        answer = app(copied, _ignore)
+        answer = app(copied, ignore)
         for _ in answer:
             pass
         close = getattr(answer, "close", None)
@@ -46,5 +46,5 @@ def _loop(app: WSGIApp, environ: dict[str, Any], paths: list[str]) -> None:
             close()
 
 
-def _ignore(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
-    pass
+def ignore(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
+    """A ``start_response`` for whom it is enough that an answer comes."""

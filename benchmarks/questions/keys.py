@@ -8,11 +8,11 @@ from wsgibatch.idempotency import IdempotencyMiddleware
 
 from ..answers import Figure, Row
 from ..apps.trivial import app
-from ..measure import alone, figure, interleaved
-from ..work import BODY, HEADERS, WSGIApp, environ_of
+from ..measure import alone
+from ..single import beyond
+from ..work import BODY, HEADERS, environ_of
 
 title = "time of a request through the middleware of idempotent replies, beyond that of a direct call"
-CALLS = 1000
 
 
 def ask() -> list[Row]:
@@ -41,23 +41,10 @@ def _again() -> Figure:
 
 
 def _over(environ: Callable[[], dict[str, Any]]) -> Figure:
-    direct, guarded = interleaved(_calls(app, environ), _calls(IdempotencyMiddleware(app), environ))
-    return figure([(one - other) / CALLS * 1e6 for one, other in zip(guarded, direct, strict=True)])
+    return beyond(IdempotencyMiddleware(app), app, environ)
 
 
 def _keyed(key: str) -> dict[str, Any]:
     environ = environ_of("POST", "/items/7", {**HEADERS, "Authorization": "Bearer anna", "Idempotency-Key": key}, BODY)
     # The memory of one process is not for servers of several, and says so.
     return environ | {"wsgi.multiprocess": False}
-
-
-def _calls(called: WSGIApp, environ: Callable[[], dict[str, Any]]) -> Callable[[], None]:
-    def run() -> None:
-        for _ in range(CALLS):
-            called(environ(), _ignore)
-
-    return run
-
-
-def _ignore(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
-    pass

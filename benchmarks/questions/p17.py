@@ -5,8 +5,8 @@ from urllib.parse import urlsplit
 
 from tests.servers.run import free_port, running
 
+from .. import ROOT
 from ..answers import Figure, Row
-from ..apart import ROOT
 from ..measure import alone, figure, interleaved_by_the_wall, ratio
 from ..served import gunicorn
 from ..wire import CONNECTIONS, ways

@@ -14,6 +14,7 @@ from typing import Any
 from wsgibatch import BatchMiddleware
 
 from ..answers import Figure, Row, Unable, not_run
+from ..contestants.bare import ignore
 from ..measure import alone, figure
 from ..work import environ_of, gets
 
@@ -71,7 +72,7 @@ def _send(middleware: BatchMiddleware, below: str) -> int:
     body = gets(COUNT, below).batch
     environ = environ_of("POST", "/batch", {"Content-Type": "application/json"}, body)
     environ["wsgi.input"] = io.BytesIO(body)
-    answer: Any = middleware(environ, _ignore)
+    answer: Any = middleware(environ, ignore)
     size = 0
     try:
         for piece in answer:
@@ -80,10 +81,6 @@ def _send(middleware: BatchMiddleware, below: str) -> int:
         if hasattr(answer, "close"):
             answer.close()
     return size
-
-
-def _ignore(status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
-    pass
 
 
 def _resident(field: str) -> float:
