@@ -184,6 +184,15 @@ def test_what_is_well_only_as_long_as_it_is_seldom_is_found_where_it_is_not(slow
     assert len([*faults._shares([client], threads, [endpoint])]) == count
 
 
+@pytest.mark.parametrize(("app", "found"), [(faulty.app, False), (show, True)], ids=["answers", "answers something else"])
+def test_an_endpoint_that_does_not_answer_an_ordinary_batch_in_the_end_is_found(app: Any, found: bool) -> None:
+    endpoint = endpoints.Endpoint("sequential", lambda: BatchMiddleware(app))
+    client = clients.Client(0, [endpoint], Tally())
+
+    with pytest.raises(answers.Wrong) if found else nullcontext():
+        client.post_ordinary(endpoint)
+
+
 class Forgetting(MemoryStore):
     """Has no reply where there was one."""
 
