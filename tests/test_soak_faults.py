@@ -142,7 +142,7 @@ def test_nothing_behind_a_failure_at_which_its_batch_stops_is_to_run_or_to_be_an
         (endpoints.nothing_undone, [200, 424, 404, 424, 424], [OWN, UNDONE, OWN, UNMET, UNMET]),
         (endpoints.nothing_undone, [404, 424, 424, 424, 424], [OWN, UNMET, UNMET, UNMET, UNMET]),
     ],
-    ids=str,
+    ids=["no groups here", "a failure within", "a failure before", "all well", "undone", "not begun"],
 )
 def test_a_group_is_to_stand_and_fall_together_as_its_endpoint_has_it(atomic: Any, statuses: list[int | None], fates: list[linked.Fate]) -> None:
     requests = hanging_together((), (), (0, 1), (), (1,), groups=" ggg ")
