@@ -9,6 +9,7 @@ import threading
 from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
+from random import Random
 from time import monotonic
 from types import SimpleNamespace
 from typing import Any
@@ -21,8 +22,11 @@ from tests.gateway import post
 from tests.servers.wire import Answer
 from tests.soak import __main__ as soak_command
 from tests.soak import slow_clients
+from tests.soak.batches import DIALECTS
 from tests.soak.fuzzing import FOUND
 from tests.soak.listening import Listener
+from tests.soak.message import read, written
+from tests.soak.mutate import mixed, restated
 from tests.soak.parts import alike, kills, slow
 from tests.soak.report import Bounds, Row
 from tests.soak.seeds import seeds_of
@@ -82,6 +86,18 @@ def test_what_fuzzing_begins_with_leads_far_and_finds_nothing(name: str) -> None
 @pytest.mark.parametrize("kept", KEPT, ids=str)
 def test_an_input_that_found_something_finds_nothing_any_more(kept: Path) -> None:
     target_of(kept.parent.name)((FOUND / kept).read_bytes())
+
+
+def test_fuzzing_gives_items_of_a_batch_other_methods_and_headers_and_those_of_other_batches() -> None:
+    chance = Random(0)
+    one, other = (written(b"/batch graph", *DIALECTS["graph"].write([SubRequest(0, "GET", f"/{name}", [], id=name)])) for name in ("a", "b"))
+
+    said = [json.loads(read(restated(one, chance)).body)["requests"][0] for _ in range(1000)]
+    joined = [json.loads(read(mixed(one, other, chance)).body)["requests"] for _ in range(100)]
+
+    assert any(item["method"] == "DELETE" and "X-One" in item.get("headers", {}) for item in said)
+    assert any([item["id"] for item in items] == ["b", "a"] for items in joined)
+    assert any(len(items) == 1 and items[0]["id"] == "b" for items in joined)
 
 
 class Lost(kills.Client):

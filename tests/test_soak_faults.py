@@ -142,7 +142,7 @@ def test_nothing_behind_a_failure_at_which_its_batch_stops_is_to_run_or_to_be_an
         (endpoints.nothing_undone, [200, 424, 404, 424, 424], [OWN, UNDONE, OWN, UNMET, UNMET]),
         (endpoints.nothing_undone, [404, 424, 424, 424, 424], [OWN, UNMET, UNMET, UNMET, UNMET]),
     ],
-    ids=str,
+    ids=["no groups here", "a failure within", "a failure before", "all well", "undone", "not begun"],
 )
 def test_a_group_is_to_stand_and_fall_together_as_its_endpoint_has_it(atomic: Any, statuses: list[int | None], fates: list[linked.Fate]) -> None:
     requests = hanging_together((), (), (0, 1), (), (1,), groups=" ggg ")
@@ -182,6 +182,15 @@ def test_what_is_well_only_as_long_as_it_is_seldom_is_found_where_it_is_not(slow
     client.slow, client.forgotten = slow, forgotten
 
     assert len([*faults._shares([client], threads, [endpoint])]) == count
+
+
+@pytest.mark.parametrize(("app", "found"), [(faulty.app, False), (show, True)], ids=["answers", "answers something else"])
+def test_an_endpoint_that_does_not_answer_an_ordinary_batch_in_the_end_is_found(app: Any, found: bool) -> None:
+    endpoint = endpoints.Endpoint("sequential", lambda: BatchMiddleware(app))
+    client = clients.Client(0, [endpoint], Tally())
+
+    with pytest.raises(answers.Wrong) if found else nullcontext():
+        client.post_ordinary(endpoint)
 
 
 class Forgetting(MemoryStore):

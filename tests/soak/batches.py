@@ -22,7 +22,7 @@ _METHODS = ("GET", "GET", "POST", "PUT", "DELETE"), ("GET", *("POST", "PUT", "DE
 """Of items, and of those that kill their worker."""
 _KEYED = 0.03
 """How many items have keys where nobody heeds them."""
-_KEYED_BATCHES, _LINKED, _STOPPING = 0.2, 0.4, 0.6
+_KEYED_BATCHES, _LINKED, _STOPPING = 0.2, 0.4, 0.4
 """How many batches have a key; and of those in a dialect that can say it, how many hang together, and say what becomes of them behind a failure."""
 
 

@@ -17,8 +17,8 @@ from tests.soak.linked import FAULTS, OWN, Fate
 from tests.soak.tally import Fault, Tally, raising
 from wsgibatch import SubRequest, SubResponse
 
-_AGAIN = 0.3
-"""How many batches are posted again, where replies are kept for them."""
+_AGAIN = 0.05, 0.3
+"""How many batches are posted again to a store that may fail, or may have forgotten, and to one that keeps replies for them."""
 _SETTLED = 5.0
 """Seconds after which what ran on without its client has ended."""
 
@@ -116,20 +116,22 @@ class Client:
             self._count(endpoint, request, told, fate)
             if not endpoint.elsewhere:
                 self._check_runs(endpoint, request, told, fate)
-        if endpoint.keeps and self._chance.random() < _AGAIN:
+        if endpoint.store is not None and self._chance.random() < _AGAIN[endpoint.keeps]:
             self._post_again(endpoint, middleware, drawn, answers)
         return len(drawn.requests)
 
     def _post_again(self, endpoint: Endpoint, middleware: Any, drawn: Drawn, before: list[SubResponse | None]) -> None:
-        """What has a key, and was answered well *before*, is answered the same, and has not run again."""
+        """Nothing runs twice; where replies are kept, what has a key and was answered well *before* is answered the same, and does not run again."""
         answer = answered(middleware, drawn.environ(endpoint, lines=False))
+        if answer.status not in (200, 202):
+            raise Wrong(f"{endpoint.name}: a batch that was sent again was answered with {answer}")
         answers = read(drawn, answer)
         for request, first, second in zip(drawn.requests, before, answers, strict=True):
             times = faulty.taken(token_of(request))
             if times > 1:
                 raise Wrong(f"{endpoint.name}: {request.target}, sent again, has run {times} times")
             # Keys of other methods are not heeded.
-            if request.method != "POST" or None in drawn.keys_of(request) or first is None or first.status not in (200, 404):
+            if not endpoint.keeps or request.method != "POST" or None in drawn.keys_of(request) or first is None or first.status not in (200, 404):
                 continue
             if second is None or second.status == 424:
                 # Something without a key, which it waits for, or stands and falls with, has failed this time.

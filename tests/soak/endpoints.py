@@ -106,7 +106,7 @@ class Endpoint(NamedTuple):
     """Is it the same for all batches? Otherwise it is closed behind each."""
     kinds: tuple[str, ...] = ("raise",)
     """Faults of items."""
-    rate: float = 0.08
+    rate: float = 0.1
     """How many of all items have one of these."""
     keyed: float = 0.0
     """How many items have keys that somebody heeds?"""
@@ -162,7 +162,7 @@ _EXECUTORS: dict[str, dict[str, Any]] = {
 }
 _KINDS: dict[str, dict[str, Any]] = {
     "limited": {"kinds": ("raise", "late", "late"), "rate": 0.2, "limited": True, "weight": 3},
-    "processes": {"kinds": ("raise", "raise", "raise", "die", "die"), "rate": 0.25, "elsewhere": True, "weight": 10},
+    "processes": {"kinds": ("raise", "raise", "raise", "die", "die"), "rate": 0.25, "elsewhere": True, "weight": 12},
 }
 _LEASE = 3.0
 _STORED = 10

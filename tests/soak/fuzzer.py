@@ -15,7 +15,7 @@ with atheris.instrument_imports(include=["wsgibatch", "multipart"]):
     for _word in _lookup.members(dialects):
         _lookup.member(dialects, _word)
 
-from tests.soak.mutate import mixed, mutated
+from tests.soak.mutate import mixed, mutated, restated
 from tests.soak.seeds import seeds_of
 from tests.soak.targets import target_of
 
@@ -48,9 +48,11 @@ def _mutator(data: bytes, longest: int, seed: int) -> bytes:
     if fate < 0.1:
         return mixed(_chance.choice(_seeds), _chance.choice(_seeds), _chance)[:longest]
     if fate < 0.25:
+        return restated(_chance.choice(_seeds), _chance)[:longest]
+    if fate < 0.4:
         # What has been learnt is mostly what is wrong, and leads to more of that.
         return mutated(_chance.choice(_seeds), _chance)[:longest]
-    if fate < 0.7 and (changed := mutated(data, _chance)[:longest]):
+    if fate < 0.75 and (changed := mutated(data, _chance)[:longest]):
         return changed
     return bytes(atheris.Mutate(data, longest))
 

@@ -65,6 +65,19 @@ def mixed(data: bytes, other: bytes, chance: Random) -> bytes:
     return head + blank + json.dumps(value).encode()
 
 
+def restated(data: bytes, chance: Random) -> bytes:
+    """*data* with other methods and further headers of most of its items, each of which a decoder may have a rule of its own for."""
+    head, blank, body = data.partition(b"\n\n")
+    try:
+        value = json.loads(body)
+    except (ValueError, RecursionError):
+        return mutated(data, chance)
+    for item in _items(value):
+        for _ in range(chance.randrange(4)):
+            item |= _said(item, chance)
+    return head + blank + json.dumps(value).encode()
+
+
 def _items(value: Any) -> list[Any]:
     """The first list of objects in *value*, be it *value* itself or a member of it; an empty one where there is none."""
     lists = [value, *(value.values() if isinstance(value, dict) else ())]
