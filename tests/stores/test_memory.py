@@ -118,6 +118,43 @@ def test_finished_records_make_room_before_those_whose_owner_has_died(clock: Clo
     assert known(store, "abcdef") == "def"
 
 
+def test_a_death_that_is_remembered_no_longer_makes_room_before_finished_records(clock: Clock) -> None:
+    store = MemoryStore(max_records=3, clock=clock)
+    claimed(store, "a", lease=10, keep=50)
+    kept(store, "b")
+    kept(store, "c")
+
+    clock.now += 60
+    claimed(store, "d")
+
+    assert known(store, "abcd") == "bcd"
+
+
+def test_a_lease_that_goes_on_does_not_stand_before_deaths_that_are_remembered_no_longer(clock: Clock) -> None:
+    store = MemoryStore(max_records=3, clock=clock)
+    living = claimed(store, "a", lease=10, keep=50)
+    claimed(store, "b", lease=10, keep=50)
+    kept(store, "c")
+
+    assert store.renew("a", living.owner, 100)
+    clock.now += 60
+    claimed(store, "d")
+
+    assert known(store, "abcd") == "acd"
+
+
+def test_each_record_makes_room_once(clock: Clock) -> None:
+    store = MemoryStore(max_bytes=1000, clock=clock)
+    claimed(store, "a" * 200, lease=10, keep=50)
+    living = claimed(store, "b" * 500, lease=100, keep=50)
+    clock.now += 60
+
+    with pytest.raises(StoreError):
+        claimed(store, "c" * 480)
+
+    assert store.renew("b" * 500, living.owner, 100)
+
+
 def test_where_only_owners_are_left_that_live_the_store_is_full(clock: Clock) -> None:
     store = MemoryStore(max_records=3, clock=clock)
     claims = {key: claimed(store, key, lease=10) for key in "abc"}

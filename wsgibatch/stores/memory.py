@@ -3,14 +3,15 @@
 Each process has its own: a request that is sent again to another worker of the server runs again there. So it is for tests, for development, and for
 servers of one process. After a fork the child goes on with a copy of what there was.
 
-It is bounded. Where a new record has no room, finished ones make it, first the one that was not asked for the longest, then those whose owner has
-died. A record whose owner is alive never does: where only such are left, whoever comes is told that the store is full.
+It is bounded. Where a new record has no room, others make it in this order: those of owners that died so long ago that nobody is told of it any more;
+finished ones, first the one that was not asked for the longest; those whose owner has died of late. A record whose owner is alive never does: where
+only such are left, whoever comes is told that the store is full.
 """
 
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from itertools import count
+from itertools import count, takewhile
 from secrets import token_hex
 from threading import RLock
 from typing import Literal, NamedTuple
@@ -55,7 +56,8 @@ class MemoryStore:
                 raise ConfigError(f"{name}: a number from 1 on is wanted, not {bound!r}")
         self._max_records, self._max_bytes, self._clock = max_records, max_bytes, clock
         self._lock = RLock()
-        self._running: dict[str, _Record] = {}
+        # Begins with the lease that ends first, as long as leases are of one length.
+        self._running: OrderedDict[str, _Record] = OrderedDict()
         # Both begin with what was not used for the longest.
         self._finished: OrderedDict[str, _Record] = OrderedDict()
         self._tags: OrderedDict[str, _Signed] = OrderedDict()
@@ -95,6 +97,7 @@ class MemoryStore:
             if record is None:
                 return False
             record.until = now + lease
+            self._running.move_to_end(key)
             return True
 
     def finish(self, key: str, owner: str, value: bytes | None, ttl: float) -> bool:
@@ -171,20 +174,23 @@ class MemoryStore:
         """
         bytes_over = self._bytes + size - self._max_bytes
         records_over = len(self._running) + len(self._finished) + records - self._max_records
-        victims = []
-        for key, record in self._expendable(now):
-            if bytes_over <= 0 and records_over <= 0:
-                break
-            if key != but:
-                victims.append(key)
+        expendable, victims = self._expendable(now), set[str]()
+        while bytes_over > 0 or records_over > 0:
+            found = next(expendable, None)
+            if found is None:
+                raise StoreError(f"the memory is full: at most {self._max_records} records and {self._max_bytes} bytes are kept")
+            key, record = found
+            if key != but and key not in victims:
+                victims.add(key)
                 bytes_over -= _size(key, record)
                 records_over -= 1
-        if bytes_over > 0 or records_over > 0:
-            raise StoreError(f"the memory is full: at most {self._max_records} records and {self._max_bytes} bytes are kept")
         for key in victims:
             self._forget(key)
 
     def _expendable(self, now: float) -> Iterator[tuple[str, _Record]]:
+        """What makes room, in this order, some of it twice."""
+        # All that ran may not be looked through each time that a full store is asked: where leases differ, what this passes over comes last.
+        yield from takewhile(lambda known: known[1].until + known[1].keep <= now, self._running.items())
         yield from self._finished.items()
         for key, record in self._running.items():
             if record.until <= now:
