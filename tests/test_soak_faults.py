@@ -101,7 +101,10 @@ def test_clients_say_of_their_batches_all_that_can_be_said() -> None:
         assert any(request.after for one in drawn if one.dialect is batches.DIALECTS[word] for request in one.requests)
     for word in ("multipart", "odata"):
         assert any(one.stops and one.key for one in drawn if one.dialect is batches.DIALECTS[word])
-    assert any(request.group for one in drawn for request in one.requests)
+    for word in ("multipart", "odata"):
+        assert any(request.group for one in drawn if one.dialect is batches.DIALECTS[word] for request in one.requests)
+    for when in (b"$", b"not $"):
+        assert any(b'"if":"%b' % when in one.body for one in drawn)
     assert any(b'"x-client":"$' in one.body for one in drawn)
     assert all(any(one.key for one in drawn if one.dialect is dialect) for dialect in batches.DIALECTS.values())
 
@@ -141,13 +144,60 @@ def test_nothing_behind_a_failure_at_which_its_batch_stops_is_to_run_or_to_be_an
         (endpoints.nothing_undone, [200, 200, 200, 200, 200], [OWN] * 5),
         (endpoints.nothing_undone, [200, 424, 404, 424, 424], [OWN, UNDONE, OWN, UNMET, UNMET]),
         (endpoints.nothing_undone, [404, 424, 424, 424, 424], [OWN, UNMET, UNMET, UNMET, UNMET]),
+        (endpoints.nothing_undone, [200, 504, 504, 504, 424], [OWN, OWN, OWN, OWN, UNMET]),
     ],
-    ids=["no groups here", "a failure within", "a failure before", "all well", "undone", "not begun"],
+    ids=["no groups here", "a failure within", "a failure before", "all well", "undone", "not begun", "late"],
 )
 def test_a_group_is_to_stand_and_fall_together_as_its_endpoint_has_it(atomic: Any, statuses: list[int | None], fates: list[linked.Fate]) -> None:
     requests = hanging_together((), (), (0, 1), (), (1,), groups=" ggg ")
 
     assert linked.fates(requests, statuses, stops=False, atomic=atomic) == fates
+
+
+@pytest.mark.parametrize(
+    ("statuses", "edges", "fate"),
+    [
+        ([404, 200], (Edge(0, "failed"),), OWN),
+        ([200, 424], (Edge(0, "failed"),), UNMET),
+        ([404, 424], (Edge(0, "succeeded"),), UNMET),
+        ([404, 200], (Edge(0, "ended"),), OWN),
+    ],
+    ids=str,
+)
+def test_a_condition_is_to_decide_whether_its_item_runs(statuses: list[int | None], edges: tuple[Edge, ...], fate: linked.Fate) -> None:
+    requests = hanging_together((), ())
+    requests[1].after = edges
+
+    assert linked.fates(requests, statuses, stops=False, atomic=None) == [OWN, fate]
+
+
+@pytest.mark.parametrize(
+    ("ran", "status", "spread"),
+    [
+        (2, 404, [200, 424, 404, 424, 200]),
+        (1, 503, [200, 424, 503, 424, 200]),
+        (0, 501, [200, 501, 501, 501, 200]),
+        (1, 504, [200, 504, 504, 504, 200]),
+    ],
+    ids=["failed", "not run", "no groups here", "late"],
+)
+def test_the_one_answer_to_a_changeset_is_that_of_the_member_which_has_failed(ran: int, status: int, spread: list[int]) -> None:
+    requests = [replace(one, target=f"/ok/t9x{one.index}z") for one in hanging_together((), (), (), (), (), groups=" ggg ")]
+    well, failed = SubResponse(200, "", [], b""), SubResponse(status, "", [], b"")
+    faulty.ran.update(f"t9x{index}z" for index in range(1, 1 + ran))
+
+    found = answers.spread(requests, [well, failed, failed, failed, well])
+
+    for request in requests:
+        faulty.taken(answers.token_of(request))
+    assert [one and one.status for one in found] == spread
+
+
+def test_a_changeset_that_is_said_to_have_failed_without_any_of_it_run_is_found() -> None:
+    failed = SubResponse(404, "", [], b"")
+
+    with pytest.raises(answers.Wrong, match="0 of 2 members"):
+        answers.spread(hanging_together((), (), groups="gg"), [failed, failed])
 
 
 @pytest.mark.parametrize("statuses", [[404, 200], [200, 424], [404, None]], ids=str)

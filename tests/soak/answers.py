@@ -9,7 +9,7 @@ from tests.gateway import Answer
 from tests.soak import faulty
 from tests.soak.batches import Drawn
 from tests.soak.endpoints import Endpoint
-from tests.soak.linked import Fate, fates
+from tests.soak.linked import Fate, fates, units
 from wsgibatch import SubRequest, SubResponse
 from wsgibatch.dialects._lines import LinesReader
 from wsgibatch.protocols import Unanswered
@@ -25,6 +25,10 @@ _TOLD = {
 _OUTER = {"message", "innererror"}
 """Members beside which a code is one of the dialect's own."""
 _CODE = re.compile(r"[a-z]+(?:-[a-z]+)*")
+
+
+_SPOKEN_FOR = SubResponse(424, "", [], b'{"code": "spoken-for"}')
+"""Of a member of a changeset, where another's answer is that of the changeset."""
 
 
 class Wrong(Exception):
@@ -81,6 +85,39 @@ def read(drawn: Drawn, answer: Answer) -> list[SubResponse | None]:
             # One dialect has no place for a status; what it says of a failure has.
             told.status = told.status or _told(request, told)
     return found
+
+
+def shared(requests: Sequence[SubRequest], answers: Sequence[SubResponse | None]) -> dict[int, Sequence[SubRequest]]:
+    """The changesets of which one answer speaks for all members, by the place of each of them."""
+    found: dict[int, Sequence[SubRequest]] = {}
+    for unit in units(requests):
+        first = answers[unit[0].index]
+        if len(unit) > 1 and first is not None and all(answers[member.index] is first for member in unit):
+            found |= dict.fromkeys([member.index for member in unit], unit)
+    return found
+
+
+def spread(requests: Sequence[SubRequest], answers: Sequence[SubResponse | None]) -> list[SubResponse | None]:
+    """*answers*, of which one that speaks for a changeset is that of the member that has failed, as it is in other dialects.
+
+    :raises Wrong: when that cannot be one of them.
+    """
+    found = list(answers)
+    for place, unit in shared(requests, answers).items():
+        answer = answers[place]
+        # Where there are no groups, or one is late, it is that of each.
+        if answer is not None and answer.status not in (501, 504) and requests[place] is not _failed(unit, answer):
+            found[place] = _SPOKEN_FOR
+    return found
+
+
+def _failed(unit: Sequence[SubRequest], answer: SubResponse) -> SubRequest:
+    """The member of *unit* that has failed with *answer*: the last that ran, or the one behind it, which did not since its key could not be had."""
+    ran = sum(faulty.ran[token_of(member)] > 0 for member in unit)
+    place = ran if answer.status == 503 else ran - 1
+    if not 0 <= place < len(unit):
+        raise Wrong(f"{ran} of {len(unit)} members of a changeset have run, and it was answered with {answer}")
+    return unit[place]
 
 
 def _read_lines(drawn: Drawn, answer: Answer) -> list[SubResponse | None]:

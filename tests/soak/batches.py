@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from tests.gateway import environ_of
 from tests.soak import faulty
 from tests.soak.endpoints import Endpoint
-from tests.soak.linked import PREFERENCES, STOPPING, refer, tie
+from tests.soak.linked import PREFERENCES, STOPPING, decide, refer, tie
 from wsgibatch import SubRequest, _lookup, dialects
 from wsgibatch.model import SAFE
 from wsgibatch.protocols import Dialect
@@ -72,8 +72,8 @@ class Drawer:
         requests = [self._item(endpoint, index, word == "aggregator") for index in range(chance.randint(1, _MOST))]
         said: list[tuple[str, str]] = []
         instead: dict[bytes, bytes] = {}
-        if word in ("graph", "odata") and chance.random() < _LINKED:
-            tie(chance, requests, groups=word == "odata")
+        if word in ("graph", "odata", "multipart") and chance.random() < _LINKED:
+            tie(chance, requests, edges=word != "multipart", groups=word != "graph")
             instead = refer(chance, requests) if word == "odata" else {}
         # In multipart, OData 4 stops unless it is told not to.
         four = word == "multipart" and chance.random() < _STOPPING
@@ -85,6 +85,9 @@ class Drawer:
         if key:
             said.append(("Idempotency-Key", f'"{key}"'))
         drawn = _written(word, requests, said, key)
+        if word == "odata" and not endpoint.limited:
+            # What is late may still be running, and then nobody can say that it has failed.
+            instead |= decide(chance, requests)
         for plain, reference in instead.items():
             drawn = drawn._replace(body=drawn.body.replace(plain, reference))
         preferred = dict(said).get("Prefer")

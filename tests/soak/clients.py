@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from tests.gateway import Answer
 from tests.soak import faulty
-from tests.soak.answers import Wrong, answered, check, close, is_whole, read, starting, token_of
+from tests.soak.answers import Wrong, answered, check, close, is_whole, read, shared, spread, starting, token_of
 from tests.soak.batches import Drawer, Drawn
 from tests.soak.endpoints import Endpoint
 from tests.soak.linked import FAULTS, OWN, Fate
@@ -108,7 +108,7 @@ class Client:
             return 0
         if answer.status not in (200, 202):
             raise Wrong(f"{endpoint.name}: {answer}")
-        answers = read(drawn, answer)
+        answers = spread(drawn.requests, read(drawn, answer))
         found = check(endpoint, drawn, answers)
         if endpoint.limited:
             self._count_slow(drawn, answers)
@@ -126,6 +126,7 @@ class Client:
         if answer.status not in (200, 202):
             raise Wrong(f"{endpoint.name}: a batch that was sent again was answered with {answer}")
         answers = read(drawn, answer)
+        spoken_for = shared(drawn.requests, answers)
         for request, first, second in zip(drawn.requests, before, answers, strict=True):
             times = faulty.taken(token_of(request))
             if times > 1:
@@ -133,7 +134,7 @@ class Client:
             # Keys of other methods are not heeded.
             if not endpoint.keeps or request.method != "POST" or None in drawn.keys_of(request) or first is None or first.status not in (200, 404):
                 continue
-            if second is None or second.status == 424:
+            if second is None or second.status == 424 or request.index in spoken_for:
                 # Something without a key, which it waits for, or stands and falls with, has failed this time.
                 continue
             if (first.status, first.body) != (second.status, second.body):

@@ -155,7 +155,7 @@ class Endpoint(NamedTuple):
 _EXECUTORS: dict[str, dict[str, Any]] = {
     "sequential": {"executor": "sequential", "atomic": "stop"},
     "threads": {"executor": "threads", "workers": 4, "atomic": nothing_undone},
-    "limited": {"executor": "threads", "workers": 4, "timeout": TIMEOUT, "deadline": 10.0},
+    "limited": {"executor": "threads", "workers": 4, "timeout": TIMEOUT, "deadline": 10.0, "atomic": nothing_undone},
     "futures": {"executor": lambda: ThreadPoolExecutor(4), "workers": 4},
     "fickle": {"workers": 4, "atomic": "stop"},
     "shutting": {"workers": 4},
