@@ -164,6 +164,9 @@ def _demo(keep: bool, plain: bool) -> int:
             _tell(exchange, shown)
         if keep:
             _keep(running, shown)
+        else:
+            shown.write([])
+            shown.write([("Each 404 and 500 is the app's own: an item fails alone. --keep leaves the app running, with commands to try.", "dim")])
     return 0
 
 

@@ -70,6 +70,12 @@ def test_a_shape_that_is_not_decisive_is_refused(body: bytes) -> None:
         AutoDialect().choose(HEAD, body, Settings()).decode(HEAD, body, Settings())
 
 
+@pytest.mark.parametrize(("body", "empty"), [(b"[]", True), (b' { "requests" : [ ] }', True), (b"[null]", False), (b"{}", False), (b"[[]]", False)])
+def test_a_list_that_tells_no_dialect_since_it_is_empty_is_refused_with_that(body: bytes, empty: bool) -> None:
+    with pytest.raises(BadBatch, match="An empty list" if empty else "the shape of no dialect"):
+        AutoDialect().choose(HEAD, body, Settings())
+
+
 def test_what_stands_before_the_list_is_passed_by() -> None:
     body = b'{"access_token":"[\\"batch\\":[1]","more":{"batch":[{"url":"/a"}]},"bat\\u0063h":[{"relative_url":"a"}]}'
 

@@ -73,7 +73,7 @@ def _asked(known: Mapping[str, Any]) -> tuple[argparse.Namespace, dict[str, Any]
     parser.add_argument(
         "--minutes", type=float, default=_MINUTES, help=f"for all of it, {_MINUTES} if left out; a part leaves what it does not need to the next"
     )
-    parser.add_argument("--inputs", type=int, metavar="N", help="that each row is to count, in place of what is usual for it")
+    parser.add_argument("--inputs", type=int, metavar="N", help="that a row is to count, in place of what is usual for it; some count in proportion")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was counted to FILE as well; what it holds of other parts stays")
     arguments = parser.parse_args()
     unknown = sorted(set(arguments.part) - set(known))

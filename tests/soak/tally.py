@@ -57,8 +57,10 @@ class Tally:
         return self._counts[kind]
 
     def row(self, kinds: Iterable[str], least: int, seconds: float) -> Row:
-        """How many of *kinds* came *least* times; each of the others is told of."""
+        """How many of *kinds* came *least* times, and at least once; each of the others is told of. Where *least* is 0, none has to."""
         counts = {kind: self._counts[kind] for kind in sorted(kinds)}
+        if not least:
+            return Row("kinds of fault", sum(map(bool, counts.values())), 0, seconds, [], f"{sum(counts.values()):,} faults", counts)
         reached = sum(count >= least for count in counts.values())
         rare = [kind for kind, count in counts.items() if count < least]
         remark = f"too few: {', '.join(rare)}" if rare else f"{sum(counts.values()):,} faults"

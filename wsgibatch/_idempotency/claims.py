@@ -141,7 +141,9 @@ def sender(environ: dict[str, Any], policy: Policy, key: str | None) -> Principa
 
 
 def _nobody() -> Refused:
-    return Refused(Fault(400, "principal-missing", "Say who you are: keys are kept for each client by itself, and requests of nobody have none."))
+    return Refused(
+        Fault(400, "principal-missing", "Say who you are, as by Authorization: keys are each client's own, and requests of nobody have none.")
+    )
 
 
 def _derived(policy: Policy, key: str | None, who: Principal | None) -> Any:

@@ -38,6 +38,8 @@ def failed_batch(status: int, headers: Headers, body: bytes) -> BatchFailed:
     location = next((value for name, value in headers if name.lower() == "location"), "")
     if not said and location:
         said = f"it is sent on to {location}; give that url"
+    if not said and status in (404, 405):
+        said = "are batches taken at that url?"
     may_have_run = status >= 500 and not (status == 503 and any(level.get("code") in _BEFORE for level in _levels(document)))
     doubt = " (it may have run)" if may_have_run else ""
     return BatchFailed(f"The batch was answered with {status}{doubt}" + (f": {said}" if said else ""), status, document, headers, may_have_run)

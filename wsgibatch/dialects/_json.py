@@ -202,6 +202,8 @@ class Shape:
         """Of the first member of the outer object that is a list; None where the body is a list itself, or has none."""
         self.first: object = None
         """The first element of that list; None when there is none."""
+        self.empty = False
+        """Is there a list, and nothing in it?"""
         try:
             self._look(body.decode())
         except UnicodeDecodeError as error:
@@ -228,7 +230,8 @@ class Shape:
         found = _LIST.match(text, at)
         if found is not None:
             self.name = name
-            if not text.startswith("]", found.end()):
+            self.empty = text.startswith("]", found.end())
+            if not self.empty:
                 self.first, _ = _SCANNER.raw_decode(text, found.end())
 
 

@@ -36,6 +36,8 @@ class AutoDialect(JSONRecogniser):
         if found:
             raise BadBatch(f"The batch could be {' or '.join(found)}: post it where that dialect is configured by name.")
         shapes = "; ".join(f"{word}: {dialect.shape}" for word, dialect in speakers.items())
+        if shape.empty:
+            raise BadBatch(f"An empty list tells no dialect: leave such a batch out, or post it where one is configured by name ({shapes}).")
         raise BadBatch(f"The body has the shape of no dialect that is known here ({shapes}).")
 
     def refusal(self, head: Head, error: BatchRejected) -> tuple[int, Headers, bytes]:
