@@ -4,8 +4,8 @@ Each process has its own: a request that is sent again to another worker of the 
 servers of one process. After a fork the child goes on with a copy of what there was.
 
 It is bounded. Where a new record has no room, others make it in this order: those of owners that died so long ago that nobody is told of it any more;
-finished ones, first the one that was not asked for the longest; those whose owner has died of late. A record whose owner is alive never does: where
-only such are left, whoever comes is told that the store is full.
+finished ones, first the one that was not asked for the longest, whether its time is over or not; those whose owner has died of late. A record whose
+owner is alive never does: where only such are left, whoever comes is told that the store is full.
 """
 
 import time
@@ -45,7 +45,7 @@ class MemoryStore:
     """The store ``memory://``.
 
     :param max_records: keys that are remembered at a time, and tags likewise.
-    :param max_bytes: bytes of their names, fingerprints and values; what Python needs to hold them comes on top, about 500 bytes for each.
+    :param max_bytes: bytes of the names, fingerprints and values of keys; what Python needs to hold them comes on top, about 500 bytes for each.
     :param clock: seconds, as of :func:`time.monotonic`.
     :raises ConfigError: for bounds within which nothing fits.
     """
@@ -176,7 +176,8 @@ class MemoryStore:
         records_over = len(self._running) + len(self._finished) + records - self._max_records
         expendable, victims = self._expendable(now), set[str]()
         while bytes_over > 0 or records_over > 0:
-            found = next(expendable, None)
+            # What would not fit into an empty store need not go through this one.
+            found = next(expendable, None) if size <= self._max_bytes else None
             if found is None:
                 raise StoreError(f"the memory is full: at most {self._max_records} records and {self._max_bytes} bytes are kept")
             key, record = found
@@ -189,7 +190,7 @@ class MemoryStore:
 
     def _expendable(self, now: float) -> Iterator[tuple[str, _Record]]:
         """What makes room, in this order, some of it twice."""
-        # All that ran may not be looked through each time that a full store is asked: where leases differ, what this passes over comes last.
+        # A full store does not look through all that runs whenever it is asked. What this passes over, where leases or keeps differ, comes last.
         yield from takewhile(lambda known: known[1].until + known[1].keep <= now, self._running.items())
         yield from self._finished.items()
         for key, record in self._running.items():
