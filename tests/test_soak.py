@@ -3,6 +3,7 @@
 import http.client
 import json
 import logging
+import signal
 import subprocess
 import sys
 import threading
@@ -115,6 +116,37 @@ def test_a_batch_that_is_never_settled_is_a_finding() -> None:
     assert row.findings == ["TimeoutError: it was not settled"]
 
 
+_STUCK = """
+import sys
+import threading
+from tests.soak import __main__ as command
+from tests.soak.parts import kills
+
+class Stuck(kills.Client):
+    def post(self):
+        print("posting", file=sys.stderr, flush=True)
+        threading.Event().wait()
+
+kills.Client = Stuck
+sys.argv[1:] = ["kills"]
+sys.exit(command.main())
+"""
+
+
+def test_whoever_interrupts_it_waits_for_no_client_that_never_ends() -> None:
+    with subprocess.Popen([sys.executable, "-c", _STUCK], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            assert process.stderr.readline() == "posting\n"
+            process.send_signal(signal.SIGINT)
+            told, _ = process.communicate(timeout=30)
+        finally:
+            process.kill()
+
+    assert process.returncode == 130
+    assert told.endswith("\ninterrupted, with the rows above\n")
+
+
 @pytest.mark.parametrize(("lost", "found"), [(2 * kills.THREADS, 0), (2 * kills.THREADS + 1, 1)])
 def test_more_items_of_which_nobody_knows_than_were_in_hand_are_found(lost: int, found: int) -> None:
     assert len([*kills._too_many(lost, 2)]) == found
@@ -217,6 +249,17 @@ def test_a_worker_that_holds_hardly_more_than_before_is_well() -> None:
 @pytest.mark.parametrize("more", [{"pid": 8}, {"threads": 203}, {"descriptors": 13}, {"bytes": 45 << 20}, {"in_hand": 1}], ids=str)
 def test_what_a_worker_holds_more_than_before_is_found(more: dict[str, int]) -> None:
     assert len([*slow.grown(HELD, {**HELD, **more})]) == 1
+
+
+@pytest.mark.parametrize(("patience", "found"), [(30, False), (1, True)], ids=["no time for it", "all the time that it takes"])
+def test_a_client_that_is_not_ended_is_found_where_there_was_time_for_it(monkeypatch: pytest.MonkeyPatch, patience: int, found: bool) -> None:
+    monkeypatch.setattr(slow, "_PATIENCE", patience)
+    monkeypatch.setattr(slow, "_TIMEOUT", 4)
+    row = Row("", 0, 1, 0.0, [])
+
+    slow._ended(row, Bounds(monotonic() + (30 if found else 0)))
+
+    assert (row.count, row.findings != []) == (0, found)
 
 
 def test_a_part_that_raises_is_a_finding_and_the_rows_before_it_stay() -> None:

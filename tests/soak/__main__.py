@@ -46,8 +46,9 @@ def main() -> int:
     except KeyboardInterrupt:
         print("\ninterrupted, with the rows above", flush=True)
         return 130
-    # What hangs has been found, and does not keep this process from ending, with 1.
-    faulthandler.dump_traceback_later(_PATIENCE, exit=True)
+    finally:
+        # What hangs does not keep this process from ending, with 1: it has been found, or nobody waits for it any more.
+        faulthandler.dump_traceback_later(_PATIENCE, exit=True)
     return int(not well)
 
 
