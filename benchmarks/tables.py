@@ -3,12 +3,12 @@
 ``docs/benchmarks.rst`` has all of them, the README a few.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from . import ROOT, record
 from .answers import Row
 from .questions import names
-from .record import Answer, Record
+from .record import Answer, Machine, Record
 
 PUBLISHED, PAGE, README = ROOT / "docs" / "benchmarks.json", ROOT / "docs" / "benchmarks.rst", ROOT / "README.rst"
 START, END = ".. benchmarks: start\n\n", ".. benchmarks: end\n"
@@ -33,19 +33,33 @@ FEW = {
 def publish(told: Record) -> None:
     """Keep these answers, beside the earlier ones of the same machine, and write the tables anew.
 
-    An earlier answer stays where the question was not asked now, or where something that was measured then could not be run now.
-
-    :raises ValueError: when earlier answers would stay, and are of another machine.
+    An earlier answer stays where the question was not asked now, or where something that was measured then could not be run now. None of another
+    machine stays; :func:`refuse` says beforehand whether any would have to. Where nothing was answered, nothing is written.
     """
-    if PUBLISHED.exists():
-        earlier = record.read(PUBLISHED)
+    if not told.questions:
+        return
+    earlier = _earlier()
+    if earlier is not None and earlier.machine == told.machine:
         kept = {name: answer for name, answer in earlier.questions.items() if name in names() and _stays(answer, told.questions.get(name))}
-        if kept and earlier.machine != told.machine:
-            raise ValueError(f"the answers to {', '.join(kept)} are of another machine ({earlier.machine}): ask all questions")
         questions = {**told.questions, **kept}
         told = Record(told.machine, {name: questions[name] for name in names() if name in questions})
     record.write(told, PUBLISHED)
     write()
+
+
+def refuse(machine: Machine, asked: Sequence[str]) -> None:
+    """Answers of two machines do not stand together.
+
+    :raises ValueError: when some of what is published is of another machine than this, and not *asked* anew.
+    """
+    earlier = _earlier()
+    if earlier is not None and earlier.machine != machine and (other := [name for name in names() if name not in asked]):
+        raise ValueError(f"what is published is of another machine ({earlier.machine}): ask all questions, also {', '.join(other)}")
+
+
+def _earlier() -> Record | None:
+    """What is published now."""
+    return record.read(PUBLISHED) if PUBLISHED.exists() else None
 
 
 def _stays(earlier: Answer, now: Answer | None) -> bool:

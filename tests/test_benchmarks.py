@@ -12,6 +12,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -323,6 +324,13 @@ def test_what_was_freed_before_a_batch_is_not_there_for_it() -> None:
     assert alone(_given_back) > 40
 
 
+def test_what_hangs_in_a_process_of_its_own_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "PATIENCE", 1)
+
+    with pytest.raises(BrokenProcessPool):
+        alone(peers.hanging)
+
+
 def _given_back() -> float:
     """Megabytes, of fifty that were freed below one piece that was not."""
     pieces = [b"x" * 9_999 + bytes([number % 256]) for number in range(5_000)]
@@ -537,11 +545,28 @@ def test_answers_of_two_machines_do_not_stand_together(published: Path) -> None:
     row = Row("JSON", exact(1), None, "x")
     tables.publish(record.Record(HERE, {"p5": answer(row), "p6": answer(row)}))
 
-    with pytest.raises(ValueError, match="p6 are of another machine"):
-        tables.publish(record.Record(ELSEWHERE, {"p5": answer(row)}))
+    with pytest.raises(ValueError, match=r"of another machine \(Here, .*\): ask all questions, also p1, p2, .*"):
+        tables.refuse(ELSEWHERE, ["p5", "p6"])
 
-    tables.publish(record.Record(ELSEWHERE, {"p5": answer(row), "p6": answer(row)}))
-    assert record.read(published / "answers.json").machine == ELSEWHERE
+    tables.refuse(HERE, ["p5"])
+    tables.refuse(ELSEWHERE, names())
+
+
+def test_no_answer_of_another_machine_stays_where_something_could_not_be_run(published: Path) -> None:
+    tables.publish(record.Record(HERE, {"p5": answer(Row("JSON", exact(1), None, "x")), "p6": answer()}))
+
+    tables.publish(record.Record(ELSEWHERE, {"p5": answer(Row("JSON", None, None, "x"))}))
+
+    kept = record.read(published / "answers.json")
+    assert (kept.machine, [*kept.questions], kept.questions["p5"].rows[0].figure) == (ELSEWHERE, ["p5"], None)
+
+
+def test_where_nothing_was_answered_what_is_published_stays(published: Path) -> None:
+    tables.publish(record.Record(HERE, {"p5": answer(Row("JSON", exact(1), None, "x"))}))
+
+    tables.publish(record.Record(ELSEWHERE, {}))
+
+    assert record.read(published / "answers.json").machine == HERE
 
 
 def test_the_tables_are_those_of_the_published_answers() -> None:
@@ -666,6 +691,40 @@ def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(
     told = capsys.readouterr()
     assert "--json: [Errno 2] No such file or directory" in told.err
     assert "a title" not in told.out
+
+
+def test_answers_that_would_stand_beside_those_of_another_machine_are_refused_before_anything_is_measured(
+    asked: Path, published: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record.write(record.Record(ELSEWHERE, {"good": answer(), "bad": answer()}), published / "answers.json")
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "good", "--publish"])
+
+    with pytest.raises(SystemExit) as ended:
+        command.main()
+
+    told = capsys.readouterr()
+    assert ended.value.code == 2
+    assert "--publish: what is published is of another machine (Elsewhere, " in told.err
+    assert "ask all questions, also bad\n" in told.err
+    assert "a title" not in told.out
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no file here that is always full")
+def test_a_file_that_cannot_be_written_in_the_end_is_told_in_a_line_and_the_answers_are_published(
+    asked: Path, published: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "good", "--publish", "--json", "/dev/full"])
+
+    assert command.main() == 2
+    assert "\n--json: the answers could not be written: [Errno 28] No space left on device\n" in capsys.readouterr().out
+    assert [*record.read(published / "answers.json").questions] == ["good"]
+
+
+def test_a_question_that_is_named_twice_is_asked_once(asked: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "good", "GOOD"])
+    command.main()
+
+    assert capsys.readouterr().out.count("a title") == 1
 
 
 def test_a_question_that_fails_is_told_in_a_line(failing: Path, capsys: pytest.CaptureFixture[str]) -> None:
