@@ -1,5 +1,6 @@
 """Each part of the soak for a moment, so that it can be run at any time; and every input that it has ever found something with."""
 
+import faulthandler
 import http.client
 import json
 import logging
@@ -18,6 +19,7 @@ from urllib.parse import urljoin
 
 import pytest
 
+from benchmarks.record import this_code
 from tests.apps import show
 from tests.gateway import post
 from tests.servers.wire import Answer
@@ -260,6 +262,34 @@ def test_a_client_that_is_not_ended_is_found_where_there_was_time_for_it(monkeyp
     slow._ended(row, Bounds(monotonic() + (30 if found else 0)))
 
     assert (row.count, row.findings != []) == (0, found)
+
+
+def refused(*arguments: str) -> str:
+    """What is told where *arguments* are refused, and nothing is soaked."""
+    command = [sys.executable, "-m", "tests.soak", *arguments]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    return ended.stderr
+
+
+@pytest.mark.parametrize("minutes", ["0", "-1", "inf", "nan"])
+def test_minutes_that_are_none_or_never_end_are_refused(minutes: str) -> None:
+    assert "--minutes and --inputs are more than nothing, and not without end" in refused("kills", f"--minutes={minutes}")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no file here that has no end")
+def test_a_file_that_has_no_end_is_refused() -> None:
+    assert "--json: /dev/full is no regular file" in refused("kills", "--json", "/dev/full")
+
+
+def test_what_is_counted_says_of_which_code_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = tmp_path / "told.json"
+    monkeypatch.setattr(sys, "argv", ["soak", "kills", "--json", str(told)])
+    monkeypatch.setattr(kills, "soak", lambda bounds: iter([Row("first", 1, 1, 0.0, [])]))
+    monkeypatch.setattr(faulthandler, "dump_traceback_later", lambda *_, **__: None)
+
+    assert soak_command.main() == 0
+    assert json.loads(told.read_text())["kills"]["code"] == this_code("tests")
 
 
 def test_a_part_that_raises_is_a_finding_and_the_rows_before_it_stay() -> None:
