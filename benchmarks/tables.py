@@ -87,11 +87,16 @@ def replaced(text: str, tables: Callable[[Record], str], told: Record) -> str:
 
 
 def all_tables(told: Record) -> str:
-    """Each question with its rows and the notes to them."""
-    sections = [_measured(told)]
+    """Each question with its rows and the notes to them, and with the code that was measured where that is not the same for all."""
+    codes = _codes(told)
+    several = len(codes) > 1
+    sections = [_measured(told, [] if several else codes)]
     for name, answer in told.questions.items():
         title = f"{name}: {answer.title}"
-        sections += [f"{title}\n{'-' * len(title)}\n", _table(("", "Figure", "Bar", "", "Quartiles"), [(row.name, *row.told) for row in answer.rows])]
+        sections.append(f"{title}\n{'-' * len(title)}\n")
+        if several and answer.code:
+            sections.append(f"Of {answer.code}.\n")
+        sections.append(_table(("", "Figure", "Bar", "", "Quartiles"), [(row.name, *row.told) for row in answer.rows]))
         if notes := _notes(answer.rows):
             sections.append(notes)
     return "\n".join(sections)
@@ -99,15 +104,24 @@ def all_tables(told: Record) -> str:
 
 def few(told: Record) -> str:
     """What :data:`FEW` names, as far as it was asked."""
-    rows = {(name, row.name): row.told[:3] for name, answer in told.questions.items() for row in answer.rows}
-    return "\n".join([_measured(told), _table(("", "Figure", "Bar", ""), [(words, *rows[place]) for place, words in FEW.items() if place in rows])])
+    rows = {(name, row.name): row.told[:3] for name, answer in told.questions.items() for row in answer.rows if (name, row.name) in FEW}
+    if not rows:
+        return ""
+    here = Record(told.machine, {name: told.questions[name] for name, _ in rows})
+    return "\n".join(
+        [_measured(here, _codes(here)), _table(("", "Figure", "Bar", ""), [(words, *rows[row]) for row, words in FEW.items() if row in rows])]
+    )
 
 
-def _measured(told: Record) -> str:
+def _measured(told: Record, codes: list[str]) -> str:
     dates = sorted({answer.date.isoformat() for answer in told.questions.values()})
     when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
-    codes = dict.fromkeys(answer.code for answer in told.questions.values() if answer.code)
     return f"Measured on {told.machine}; {'; '.join([when, *codes])}.\n"
+
+
+def _codes(told: Record) -> list[str]:
+    """All that was measured, once each."""
+    return [*dict.fromkeys(answer.code for answer in told.questions.values() if answer.code)]
 
 
 def _notes(rows: list[Row]) -> str:

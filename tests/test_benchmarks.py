@@ -28,7 +28,7 @@ from benchmarks.contestants import kinto as kinto_peer
 from benchmarks.loops import Answered, looped
 from benchmarks.measure import alone
 from benchmarks.posting import Mismatch, check, poster
-from benchmarks.questions import names, p1, p2, p9, p15, parts
+from benchmarks.questions import names, p1, p2, p9, p15, parts, stores
 from benchmarks.served import gunicorn
 from benchmarks.wire import ways
 from tests import peers
@@ -479,6 +479,36 @@ def test_the_page_says_of_which_code_its_answers_are(published: Path) -> None:
     tables.publish(record.Record(HERE, of))
 
     assert "; 2026-01-01; wsgibatch 1.0 (c0ffee5).\n" in (published / "page.rst").read_text()
+
+
+def test_where_answers_are_of_several_codes_each_section_of_the_page_says_of_which(published: Path) -> None:
+    row = Row("JSON", exact(1), None, "x")
+    of = {"p5": answer(row, code="wsgibatch 1.0 (c0ffee5)"), "p6": answer(row, code="wsgibatch 1.0 (facade5)"), "sizes": answer(row)}
+
+    tables.publish(record.Record(HERE, of))
+
+    top, *sections = re.split(r"\n\w+: how fast it is\n-+\n\n", (published / "page.rst").read_text())
+    assert "; 2026-01-01.\n" in top
+    assert [section.partition("\n")[0] for section in sections[:2]] == ["Of wsgibatch 1.0 (c0ffee5).", "Of wsgibatch 1.0 (facade5)."]
+    assert sections[2].startswith("=")
+
+
+def test_the_readme_says_of_which_code_its_own_figures_are(published: Path) -> None:
+    row = Row("Flask", exact(1), None, "x")
+    of = {"p4": answer(row, code="wsgibatch 1.0 (c0ffee5)"), "p5": answer(row, day=2, code="wsgibatch 1.0 (facade5)")}
+
+    tables.publish(record.Record(HERE, of))
+
+    assert "; 2026-01-01; wsgibatch 1.0 (c0ffee5).\n" in (published / "readme.rst").read_text()
+
+
+def test_a_ratio_to_a_bare_write_has_the_spread_of_its_rounds() -> None:
+    bare = [2.0] * stores.ROUND + [1.0] * stores.ROUND + [1.0] * stores.ROUND
+    new = [8.0] * stores.ROUND + [2.0] * stores.ROUND + [3.0] * (stores.ROUND - 1) + [99.0]
+
+    row = stores._rows("sqlite", {"new": new, "bare": bare})[-1]
+
+    assert (row.name, row.figure) == ("sqlite, new over bare", Figure(3.0, 2.5, 3.5))
 
 
 def test_answers_to_some_questions_stand_beside_the_earlier_ones(published: Path) -> None:
