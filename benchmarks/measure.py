@@ -4,9 +4,11 @@ What is compared runs in one process, in alternation, and what is told is the me
 leaves it to do is part of what it costs.
 """
 
+import faulthandler
 import statistics
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from time import perf_counter, process_time
 from typing import Generic, ParamSpec, TypeVar
@@ -19,6 +21,8 @@ T = TypeVar("T")
 ROUNDS, FEWEST = 41, 7
 LONGEST = 15.0
 """Seconds after which there are no further rounds, once there are the fewest."""
+PATIENCE = 900
+"""Seconds after which a process of its own is held to hang; none takes more than a few minutes."""
 SECONDS = 0.02
 """Of one contestant in one round, at least: long against a tick of the clock and a switch of processes."""
 
@@ -57,8 +61,12 @@ def verify(*runs: Callable[[], object]) -> None:
 
 
 def alone(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """*function*, called in a process of its own: what was imported or measured before it does not matter."""
-    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+    """*function*, called in a process of its own: what was imported or measured before it does not matter.
+
+    :raises BrokenProcessPool: when that process hangs, which it tells on its standard error with where it does.
+    """
+    limited = partial(faulthandler.dump_traceback_later, PATIENCE, exit=True)
+    with ProcessPoolExecutor(1, get_context("spawn"), initializer=limited) as pool:
         return pool.submit(function, *args, **kwargs).result()
 
 

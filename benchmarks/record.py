@@ -61,13 +61,16 @@ def this_machine() -> Machine:
     return Machine(_processor(), os.cpu_count() or 1, f"{platform.system()} {platform.machine()}", python)
 
 
-def this_code() -> str:
-    """The version of wsgibatch, and the revision if there is one, with a ``+`` where the code was changed since."""
+def this_code(of: str = "benchmarks") -> str:
+    """The version of wsgibatch, and the revision if there is one, with a ``+`` where the code was changed since.
+
+    :param of: the folder that has the code which measures it.
+    """
     told = f"wsgibatch {version('wsgibatch')}"
     # Somebody else's repository may lie around an unpacked archive.
     if not (ROOT / ".git").exists() or shutil.which("git") is None:
         return told
-    changed = _git("status", "--porcelain", "--", "wsgibatch", "benchmarks")
+    changed = _git("status", "--porcelain", "--", "wsgibatch", of)
     return f"{told} ({_git('rev-parse', '--short', 'HEAD')}{'+' if changed else ''})"
 
 

@@ -3,12 +3,12 @@
 ``docs/benchmarks.rst`` has all of them, the README a few.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from . import ROOT, record
 from .answers import Row
 from .questions import names
-from .record import Answer, Record
+from .record import Answer, Machine, Record
 
 PUBLISHED, PAGE, README = ROOT / "docs" / "benchmarks.json", ROOT / "docs" / "benchmarks.rst", ROOT / "README.rst"
 START, END = ".. benchmarks: start\n\n", ".. benchmarks: end\n"
@@ -33,19 +33,33 @@ FEW = {
 def publish(told: Record) -> None:
     """Keep these answers, beside the earlier ones of the same machine, and write the tables anew.
 
-    An earlier answer stays where the question was not asked now, or where something that was measured then could not be run now.
-
-    :raises ValueError: when earlier answers would stay, and are of another machine.
+    An earlier answer stays where the question was not asked now, or where something that was measured then could not be run now. None of another
+    machine stays; :func:`refuse` says beforehand whether any would have to. Where nothing was answered, nothing is written.
     """
-    if PUBLISHED.exists():
-        earlier = record.read(PUBLISHED)
+    if not told.questions:
+        return
+    earlier = _earlier()
+    if earlier is not None and earlier.machine == told.machine:
         kept = {name: answer for name, answer in earlier.questions.items() if name in names() and _stays(answer, told.questions.get(name))}
-        if kept and earlier.machine != told.machine:
-            raise ValueError(f"the answers to {', '.join(kept)} are of another machine ({earlier.machine}): ask all questions")
         questions = {**told.questions, **kept}
         told = Record(told.machine, {name: questions[name] for name in names() if name in questions})
     record.write(told, PUBLISHED)
     write()
+
+
+def refuse(machine: Machine, asked: Sequence[str]) -> None:
+    """Answers of two machines do not stand together.
+
+    :raises ValueError: when some of what is published is of another machine than this, and not *asked* anew.
+    """
+    earlier = _earlier()
+    if earlier is not None and earlier.machine != machine and (other := [name for name in names() if name not in asked]):
+        raise ValueError(f"what is published is of another machine ({earlier.machine}): ask all questions, also {', '.join(other)}")
+
+
+def _earlier() -> Record | None:
+    """What is published now."""
+    return record.read(PUBLISHED) if PUBLISHED.exists() else None
 
 
 def _stays(earlier: Answer, now: Answer | None) -> bool:
@@ -73,11 +87,16 @@ def replaced(text: str, tables: Callable[[Record], str], told: Record) -> str:
 
 
 def all_tables(told: Record) -> str:
-    """Each question with its rows and the notes to them."""
-    sections = [_measured(told)]
+    """Each question with its rows and the notes to them, and with the code that was measured where that is not the same for all."""
+    codes = _codes(told)
+    several = len(codes) > 1
+    sections = [_measured(told, [] if several else codes)]
     for name, answer in told.questions.items():
         title = f"{name}: {answer.title}"
-        sections += [f"{title}\n{'-' * len(title)}\n", _table(("", "Figure", "Bar", "", "Quartiles"), [(row.name, *row.told) for row in answer.rows])]
+        sections.append(f"{title}\n{'-' * len(title)}\n")
+        if several and answer.code:
+            sections.append(f"Of {answer.code}.\n")
+        sections.append(_table(("", "Figure", "Bar", "", "Quartiles"), [(row.name, *row.told) for row in answer.rows]))
         if notes := _notes(answer.rows):
             sections.append(notes)
     return "\n".join(sections)
@@ -85,15 +104,24 @@ def all_tables(told: Record) -> str:
 
 def few(told: Record) -> str:
     """What :data:`FEW` names, as far as it was asked."""
-    rows = {(name, row.name): row.told[:3] for name, answer in told.questions.items() for row in answer.rows}
-    return "\n".join([_measured(told), _table(("", "Figure", "Bar", ""), [(words, *rows[place]) for place, words in FEW.items() if place in rows])])
+    rows = {(name, row.name): row.told[:3] for name, answer in told.questions.items() for row in answer.rows if (name, row.name) in FEW}
+    if not rows:
+        return ""
+    here = Record(told.machine, {name: told.questions[name] for name, _ in rows})
+    return "\n".join(
+        [_measured(here, _codes(here)), _table(("", "Figure", "Bar", ""), [(words, *rows[row]) for row, words in FEW.items() if row in rows])]
+    )
 
 
-def _measured(told: Record) -> str:
+def _measured(told: Record, codes: list[str]) -> str:
     dates = sorted({answer.date.isoformat() for answer in told.questions.values()})
     when = dates[0] if len(dates) == 1 else f"{dates[0]} to {dates[-1]}"
-    codes = dict.fromkeys(answer.code for answer in told.questions.values() if answer.code)
     return f"Measured on {told.machine}; {'; '.join([when, *codes])}.\n"
+
+
+def _codes(told: Record) -> list[str]:
+    """All that was measured, once each."""
+    return [*dict.fromkeys(answer.code for answer in told.questions.values() if answer.code)]
 
 
 def _notes(rows: list[Row]) -> str:

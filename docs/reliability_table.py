@@ -10,13 +10,13 @@ START, END = ".. reliability: start\n\n", ".. reliability: end\n"
 
 
 def table() -> str:
-    """What was counted as a reStructuredText table: part, what of it, count, how many were wanted, findings, date."""
+    """What was counted as a reStructuredText table: part, what of it, count, how many were wanted, findings, date, code."""
     told = json.loads(COUNTED.read_text())
     rows = [
-        ("Part", "Of it", "Count", "Wanted", "Found", "Date"),
+        ("Part", "Of it", "Count", "Wanted", "Found", "Date", "Code"),
         *(_row(name, part, row) for name, part in sorted(told.items()) for row in part["rows"]),
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(6)]
+    widths = [max(len(row[column]) for row in rows) for column in range(7)]
     rule = " ".join("=" * width for width in widths)
     lines = [" ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join([rule, lines[0], rule, *lines[1:], rule, ""])
@@ -32,7 +32,8 @@ def replaced(text: str) -> str:
 
 
 def _row(name: str, part: dict[str, Any], row: dict[str, Any]) -> tuple[str, ...]:
-    return f"``{name}``", row["name"], f"{row['count']:,}", f"{row['wanted']:,}", str(len(row["findings"])), part["date"]
+    code = part.get("code", "").removeprefix("wsgibatch ")
+    return f"``{name}``", row["name"], f"{row['count']:,}", f"{row['wanted']:,}", str(len(row["findings"])), part["date"], code
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from benchmarks.contestants import kinto as kinto_peer
 from benchmarks.loops import Answered, looped
 from benchmarks.measure import alone
 from benchmarks.posting import Mismatch, check, poster
-from benchmarks.questions import names, p1, p2, p9, p15, parts
+from benchmarks.questions import names, p1, p2, p9, p15, parts, stores
 from benchmarks.served import gunicorn
 from benchmarks.wire import ways
 from tests import peers
@@ -323,6 +324,13 @@ def test_what_was_freed_before_a_batch_is_not_there_for_it() -> None:
     assert alone(_given_back) > 40
 
 
+def test_what_hangs_in_a_process_of_its_own_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "PATIENCE", 1)
+
+    with pytest.raises(BrokenProcessPool):
+        alone(peers.hanging)
+
+
 def _given_back() -> float:
     """Megabytes, of fifty that were freed below one piece that was not."""
     pieces = [b"x" * 9_999 + bytes([number % 256]) for number in range(5_000)]
@@ -473,6 +481,36 @@ def test_the_page_says_of_which_code_its_answers_are(published: Path) -> None:
     assert "; 2026-01-01; wsgibatch 1.0 (c0ffee5).\n" in (published / "page.rst").read_text()
 
 
+def test_where_answers_are_of_several_codes_each_section_of_the_page_says_of_which(published: Path) -> None:
+    row = Row("JSON", exact(1), None, "x")
+    of = {"p5": answer(row, code="wsgibatch 1.0 (c0ffee5)"), "p6": answer(row, code="wsgibatch 1.0 (facade5)"), "sizes": answer(row)}
+
+    tables.publish(record.Record(HERE, of))
+
+    top, *sections = re.split(r"\n\w+: how fast it is\n-+\n\n", (published / "page.rst").read_text())
+    assert "; 2026-01-01.\n" in top
+    assert [section.partition("\n")[0] for section in sections[:2]] == ["Of wsgibatch 1.0 (c0ffee5).", "Of wsgibatch 1.0 (facade5)."]
+    assert sections[2].startswith("=")
+
+
+def test_the_readme_says_of_which_code_its_own_figures_are(published: Path) -> None:
+    row = Row("Flask", exact(1), None, "x")
+    of = {"p4": answer(row, code="wsgibatch 1.0 (c0ffee5)"), "p5": answer(row, day=2, code="wsgibatch 1.0 (facade5)")}
+
+    tables.publish(record.Record(HERE, of))
+
+    assert "; 2026-01-01; wsgibatch 1.0 (c0ffee5).\n" in (published / "readme.rst").read_text()
+
+
+def test_a_ratio_to_a_bare_write_has_the_spread_of_its_rounds() -> None:
+    bare = [2.0] * stores.ROUND + [1.0] * stores.ROUND + [1.0] * stores.ROUND
+    new = [8.0] * stores.ROUND + [2.0] * stores.ROUND + [3.0] * (stores.ROUND - 1) + [99.0]
+
+    row = stores._rows("sqlite", {"new": new, "bare": bare})[-1]
+
+    assert (row.name, row.figure) == ("sqlite, new over bare", Figure(3.0, 2.5, 3.5))
+
+
 def test_answers_to_some_questions_stand_beside_the_earlier_ones(published: Path) -> None:
     row = Row("JSON", exact(1), None, "x")
     tables.publish(record.Record(HERE, {"p5": answer(row), "p6": answer(row), "sizes": answer(row)}))
@@ -537,11 +575,28 @@ def test_answers_of_two_machines_do_not_stand_together(published: Path) -> None:
     row = Row("JSON", exact(1), None, "x")
     tables.publish(record.Record(HERE, {"p5": answer(row), "p6": answer(row)}))
 
-    with pytest.raises(ValueError, match="p6 are of another machine"):
-        tables.publish(record.Record(ELSEWHERE, {"p5": answer(row)}))
+    with pytest.raises(ValueError, match=r"of another machine \(Here, .*\): ask all questions, also p1, p2, .*"):
+        tables.refuse(ELSEWHERE, ["p5", "p6"])
 
-    tables.publish(record.Record(ELSEWHERE, {"p5": answer(row), "p6": answer(row)}))
-    assert record.read(published / "answers.json").machine == ELSEWHERE
+    tables.refuse(HERE, ["p5"])
+    tables.refuse(ELSEWHERE, names())
+
+
+def test_no_answer_of_another_machine_stays_where_something_could_not_be_run(published: Path) -> None:
+    tables.publish(record.Record(HERE, {"p5": answer(Row("JSON", exact(1), None, "x")), "p6": answer()}))
+
+    tables.publish(record.Record(ELSEWHERE, {"p5": answer(Row("JSON", None, None, "x"))}))
+
+    kept = record.read(published / "answers.json")
+    assert (kept.machine, [*kept.questions], kept.questions["p5"].rows[0].figure) == (ELSEWHERE, ["p5"], None)
+
+
+def test_where_nothing_was_answered_what_is_published_stays(published: Path) -> None:
+    tables.publish(record.Record(HERE, {"p5": answer(Row("JSON", exact(1), None, "x"))}))
+
+    tables.publish(record.Record(ELSEWHERE, {}))
+
+    assert record.read(published / "answers.json").machine == HERE
 
 
 def test_the_tables_are_those_of_the_published_answers() -> None:
@@ -666,6 +721,40 @@ def test_a_file_that_cannot_be_written_is_refused_before_anything_is_measured(
     told = capsys.readouterr()
     assert "--json: [Errno 2] No such file or directory" in told.err
     assert "a title" not in told.out
+
+
+def test_answers_that_would_stand_beside_those_of_another_machine_are_refused_before_anything_is_measured(
+    asked: Path, published: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    record.write(record.Record(ELSEWHERE, {"good": answer(), "bad": answer()}), published / "answers.json")
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "good", "--publish"])
+
+    with pytest.raises(SystemExit) as ended:
+        command.main()
+
+    told = capsys.readouterr()
+    assert ended.value.code == 2
+    assert "--publish: what is published is of another machine (Elsewhere, " in told.err
+    assert "ask all questions, also bad\n" in told.err
+    assert "a title" not in told.out
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no file here that is always full")
+def test_a_file_that_cannot_be_written_in_the_end_is_told_in_a_line_and_the_answers_are_published(
+    asked: Path, published: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "good", "--publish", "--json", "/dev/full"])
+
+    assert command.main() == 2
+    assert "\n--json: the answers could not be written: [Errno 28] No space left on device\n" in capsys.readouterr().out
+    assert [*record.read(published / "answers.json").questions] == ["good"]
+
+
+def test_a_question_that_is_named_twice_is_asked_once(asked: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "good", "GOOD"])
+    command.main()
+
+    assert capsys.readouterr().out.count("a title") == 1
 
 
 def test_a_question_that_fails_is_told_in_a_line(failing: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,8 +1,10 @@
 """Each part of the soak for a moment, so that it can be run at any time; and every input that it has ever found something with."""
 
+import faulthandler
 import http.client
 import json
 import logging
+import signal
 import subprocess
 import sys
 import threading
@@ -17,6 +19,7 @@ from urllib.parse import urljoin
 
 import pytest
 
+from benchmarks.record import this_code
 from tests.apps import show
 from tests.gateway import post
 from tests.servers.wire import Answer
@@ -113,6 +116,37 @@ def test_a_batch_that_is_never_settled_is_a_finding() -> None:
     kills._post(Lost(0, "http://127.0.0.1:1", row, threading.Lock()))
 
     assert row.findings == ["TimeoutError: it was not settled"]
+
+
+_STUCK = """
+import sys
+import threading
+from tests.soak import __main__ as command
+from tests.soak.parts import kills
+
+class Stuck(kills.Client):
+    def post(self):
+        print("posting", file=sys.stderr, flush=True)
+        threading.Event().wait()
+
+kills.Client = Stuck
+sys.argv[1:] = ["kills"]
+sys.exit(command.main())
+"""
+
+
+def test_whoever_interrupts_it_waits_for_no_client_that_never_ends() -> None:
+    with subprocess.Popen([sys.executable, "-c", _STUCK], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stderr is not None
+            assert process.stderr.readline() == "posting\n"
+            process.send_signal(signal.SIGINT)
+            told, _ = process.communicate(timeout=30)
+        finally:
+            process.kill()
+
+    assert process.returncode == 130
+    assert told.endswith("\ninterrupted, with the rows above\n")
 
 
 @pytest.mark.parametrize(("lost", "found"), [(2 * kills.THREADS, 0), (2 * kills.THREADS + 1, 1)])
@@ -217,6 +251,45 @@ def test_a_worker_that_holds_hardly_more_than_before_is_well() -> None:
 @pytest.mark.parametrize("more", [{"pid": 8}, {"threads": 203}, {"descriptors": 13}, {"bytes": 45 << 20}, {"in_hand": 1}], ids=str)
 def test_what_a_worker_holds_more_than_before_is_found(more: dict[str, int]) -> None:
     assert len([*slow.grown(HELD, {**HELD, **more})]) == 1
+
+
+@pytest.mark.parametrize(("patience", "found"), [(30, False), (1, True)], ids=["no time for it", "all the time that it takes"])
+def test_a_client_that_is_not_ended_is_found_where_there_was_time_for_it(monkeypatch: pytest.MonkeyPatch, patience: int, found: bool) -> None:
+    monkeypatch.setattr(slow, "_PATIENCE", patience)
+    monkeypatch.setattr(slow, "_TIMEOUT", 4)
+    row = Row("", 0, 1, 0.0, [])
+
+    slow._ended(row, Bounds(monotonic() + (30 if found else 0)))
+
+    assert (row.count, row.findings != []) == (0, found)
+
+
+def refused(*arguments: str) -> str:
+    """What is told where *arguments* are refused, and nothing is soaked."""
+    command = [sys.executable, "-m", "tests.soak", *arguments]
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    return ended.stderr
+
+
+@pytest.mark.parametrize("minutes", ["0", "-1", "inf", "nan"])
+def test_minutes_that_are_none_or_never_end_are_refused(minutes: str) -> None:
+    assert "--minutes and --inputs are more than nothing, and not without end" in refused("kills", f"--minutes={minutes}")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no file here that has no end")
+def test_a_file_that_has_no_end_is_refused() -> None:
+    assert "--json: /dev/full is no regular file" in refused("kills", "--json", "/dev/full")
+
+
+def test_what_is_counted_says_of_which_code_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = tmp_path / "told.json"
+    monkeypatch.setattr(sys, "argv", ["soak", "kills", "--json", str(told)])
+    monkeypatch.setattr(kills, "soak", lambda bounds: iter([Row("first", 1, 1, 0.0, [])]))
+    monkeypatch.setattr(faulthandler, "dump_traceback_later", lambda *_, **__: None)
+
+    assert soak_command.main() == 0
+    assert json.loads(told.read_text())["kills"]["code"] == this_code("tests")
 
 
 def test_a_part_that_raises_is_a_finding_and_the_rows_before_it_stay() -> None:

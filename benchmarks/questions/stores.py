@@ -1,10 +1,12 @@
 """stores: what does a store of idempotency records add to a request?
 
 A request that is new costs a ``begin`` and a ``finish``, one that is repeated a ``begin``. Beside them stands the least that its database can do: a
-bare insert, or the round trip of a bare ``SET NX PX``. What is told is the median of single calls, by the clock on the wall.
+bare insert, or the round trip of a bare ``SET NX PX``. What is told is the median of single calls, by the clock on the wall, and how much longer one
+takes than another is told round by round: of the medians of as many calls, which take turns.
 """
 
 import sqlite3
+import statistics
 import tempfile
 from collections.abc import Callable
 from contextlib import closing
@@ -17,11 +19,12 @@ from wsgibatch.model import Claimed
 from wsgibatch.protocols import Store
 from wsgibatch.stores import store_of
 
-from ..answers import Figure, Row, Unable, exact, not_run
-from ..measure import alone, figure
+from ..answers import Row, Unable, not_run
+from ..measure import alone, figure, ratio
 
 title = "a new request (begin and finish) and a repeated one (begin), by store, beside one bare write"
-CALLS = 4_000
+CALLS, ROUND = 4_000, 100
+"""In all, and those that a round has."""
 VALUE = b"x" * 500
 NEW_BARS = {"sqlite": 5.0, "redis": 4.0}
 """Bare writes that a new request may take. It writes twice, looks before it does, and keeps the rows findable by their end."""
@@ -42,12 +45,13 @@ def ask() -> list[Row]:
 def _rows(name: str, times: dict[str, list[float]]) -> list[Row]:
     rows = [Row(f"{name}, {what}", figure([seconds * 1e6 for seconds in found]), None, "µs") for what, found in times.items()]
     if "bare" in times:
-        rows.append(Row(f"{name}, new over bare", _over(times["new"], times["bare"]), NEW_BARS[name], "x"))
+        rows.append(Row(f"{name}, new over bare", ratio(_medians(times["new"]), _medians(times["bare"])), NEW_BARS[name], "x"))
     return rows
 
 
-def _over(times: list[float], bare: list[float]) -> Figure:
-    return exact(figure(times).value / figure(bare).value)
+def _medians(times: list[float]) -> list[float]:
+    """Of each round."""
+    return [statistics.median(times[start : start + ROUND]) for start in range(0, len(times), ROUND)]
 
 
 def _memory() -> dict[str, list[float]]:

@@ -6,6 +6,7 @@ The exit status is 1 when anything was found, or fewer inputs had their turn in 
 import argparse
 import datetime as dt
 import faulthandler
+import math
 import platform
 import sys
 import time
@@ -17,6 +18,8 @@ from pkgutil import iter_modules
 from typing import Any
 
 import msgspec
+
+from benchmarks.record import this_code
 
 from . import parts
 from .report import Bounds, Row
@@ -30,6 +33,7 @@ _PATIENCE = 60
 def main() -> int:
     known = {info.name: import_module(f"{parts.__name__}.{info.name}") for info in iter_modules(parts.__path__)}
     arguments, told = _asked(known)
+    code = this_code("tests")
     bounds = Bounds(time.monotonic() + 60 * arguments.minutes, arguments.inputs)
     well = True
     try:
@@ -42,12 +46,20 @@ def main() -> int:
                 rows.append(row)
                 well = well and not row.findings and row.count >= row.wanted
                 if arguments.json:
-                    _write(arguments.json, told, name, part.title, rows)
+                    told[name] = {
+                        "title": part.title,
+                        "date": dt.datetime.now(tz=dt.UTC).date().isoformat(),
+                        "code": code,
+                        "python": platform.python_version(),
+                        "rows": rows,
+                    }
+                    _write(arguments.json, told)
     except KeyboardInterrupt:
         print("\ninterrupted, with the rows above", flush=True)
         return 130
-    # What hangs has been found, and does not keep this process from ending, with 1.
-    faulthandler.dump_traceback_later(_PATIENCE, exit=True)
+    finally:
+        # What hangs does not keep this process from ending, with 1: it has been found, or nobody waits for it any more.
+        faulthandler.dump_traceback_later(_PATIENCE, exit=True)
     return int(not well)
 
 
@@ -71,7 +83,11 @@ def _asked(known: Mapping[str, Any]) -> tuple[argparse.Namespace, dict[str, Any]
     )
     parser.add_argument("part", nargs="*", type=str.lower, help="what to run; all parts if left out")
     parser.add_argument(
-        "--minutes", type=float, default=_MINUTES, help=f"for all of it, {_MINUTES} if left out; a part leaves what it does not need to the next"
+        "--minutes",
+        type=float,
+        default=_MINUTES,
+        help=f"for all of it, {_MINUTES} if left out; a part leaves what it does not need to the next, and takes some seconds, some parts most of "
+        "a minute, however few there are: all of them two or three minutes at the least",
     )
     parser.add_argument("--inputs", type=int, metavar="N", help="that a row is to count, in place of what is usual for it; some count in proportion")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write what was counted to FILE as well; what it holds of other parts stays")
@@ -79,8 +95,8 @@ def _asked(known: Mapping[str, Any]) -> tuple[argparse.Namespace, dict[str, Any]
     unknown = sorted(set(arguments.part) - set(known))
     if unknown:
         parser.error(f"there is no part {', '.join(unknown)} (known: {', '.join(known)})")
-    if arguments.minutes <= 0 or (arguments.inputs is not None and arguments.inputs < 1):
-        parser.error("--minutes and --inputs are more than nothing")
+    if not 0 < arguments.minutes < math.inf or (arguments.inputs is not None and arguments.inputs < 1):
+        parser.error("--minutes and --inputs are more than nothing, and not without end")
     try:
         return arguments, _read(arguments.json) if arguments.json else {}
     except (OSError, msgspec.DecodeError) as error:
@@ -94,15 +110,18 @@ def _lines(row: Row) -> list[str]:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    """What *file* holds, which can be written."""
+    """What *file* holds, which can be written.
+
+    :raises OSError: when it cannot, as also what is no file but a device, which might have no end.
+    """
+    if file.exists() and not file.is_file():
+        raise OSError(f"{file} is no regular file")
     with file.open("a+b") as opened:
         opened.seek(0)
         return msgspec.json.decode(opened.read() or b"{}", type=dict[str, Any])
 
 
-def _write(file: Path, told: dict[str, Any], name: str, title: str, rows: list[Row]) -> None:
-    date = dt.datetime.now(tz=dt.UTC).date().isoformat()
-    told[name] = {"title": title, "date": date, "python": platform.python_version(), "rows": rows}
+def _write(file: Path, told: dict[str, Any]) -> None:
     file.write_bytes(msgspec.json.format(msgspec.json.encode(told)) + b"\n")
 
 

@@ -11,8 +11,8 @@ _WORDS = ("threads", "limited", "futures", "store", "processes")
 _EACH = 5
 """Processes for each of these words."""
 _AT_ONCE = 2
-_SOON = 10
-"""Seconds in which a process ends; two are enough, but where the machine has much else to do."""
+_SOON = 2
+"""Seconds in which a process ends; what takes longer is held up by something."""
 _PATIENCE = 120
 """Seconds after which it is held that one hangs."""
 

@@ -206,15 +206,19 @@ def _load(clients: list[Client], row: Row, bounds: Bounds, master: int) -> int:
             if row.count >= row.wanted or time.monotonic() >= bounds.until or len(row.findings) >= _ENOUGH:
                 stop.set()
 
-    threads = [threading.Thread(target=post, args=(client,)) for client in clients]
+    # An interrupt does not wait for those that send their batch again and again.
+    threads = [threading.Thread(target=post, args=(client,), daemon=True) for client in clients]
     for thread in threads:
         thread.start()
     chance, kills = Random(0), 0
-    while not stop.wait(1):
-        workers = [int(pid) for pid in Path(f"/proc/{master}/task/{master}/children").read_text().split()]
-        for pid in chance.sample(workers, min(2, len(workers))):
-            os.kill(pid, signal.SIGKILL)
-            kills += 1
+    try:
+        while not stop.wait(1):
+            workers = [int(pid) for pid in Path(f"/proc/{master}/task/{master}/children").read_text().split()]
+            for pid in chance.sample(workers, min(2, len(workers))):
+                os.kill(pid, signal.SIGKILL)
+                kills += 1
+    finally:
+        stop.set()
     for thread in threads:
         thread.join()
     return kills

@@ -41,6 +41,8 @@ _NOISE = 2 << 20
 _MEASURED = {"GLIBC_TUNABLES": "glibc.malloc.tcache_count=0"}
 """The C library keeps some of what is freed, for each thread by itself: for 200 threads more, and for longer, than what is looked for."""
 _PATIENCE = 30
+_TIMEOUT = 2
+"""Seconds after which gunicorn ends a worker that does nothing at all; it looks once a second."""
 _ENOUGH = 5
 
 
@@ -188,10 +190,11 @@ def _others(server: Server, row: Row, name: str) -> Iterator[Counter[str]]:
 
 def _ended(row: Row, bounds: Bounds) -> None:
     """The server's timeout ends clients that write 1 B/s to workers which do one thing at a time."""
-    with _served("sync", "--workers", str(row.wanted), "--timeout", "2") as server, ExitStack() as stack:
+    with _served("sync", "--workers", str(row.wanted), "--timeout", str(_TIMEOUT)) as server, ExitStack() as stack:
         clients = [_kept(stack, Writer(server.base, "ended", number)) for number in range(row.wanted)]
         waiting = list(clients)
-        until = time.monotonic() + min(_PATIENCE, bounds.left)
+        patience = min(_PATIENCE, bounds.left)
+        until = time.monotonic() + patience
         while waiting and time.monotonic() < until:
             for client in waiting:
                 client.step()
@@ -201,7 +204,8 @@ def _ended(row: Row, bounds: Bounds) -> None:
             waiting = [client for client in waiting if client.connection not in over]
         _well(row, partial(server.post, "after", 0))
         ran = server.ran()
-    row.findings += [f"a client was not ended after {client.sent} bytes" for client in waiting]
+    # A client for which there was no time is one too few, and nobody knows whether it would have been ended.
+    row.findings += [f"a client was not ended after {client.sent} bytes" for client in waiting if patience == _PATIENCE]
     row.findings += [f"{token} was never sent whole, and has run" for client in clients for token in client.tokens if ran[token]][:_ENOUGH]
     row.remark = f"ended after {max(client.sent for client in clients)} of {len(clients[0].body)} bytes at most"
 
