@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from tests import gateway
 from tests.apps import show
-from tests.soak import answers, batches, clients, endpoints, faulty, linked, noted
+from tests.soak import again, answers, batches, clients, endpoints, faulty, linked, noted
 from tests.soak.parts import faults
 from tests.soak.tally import COUNT, Fault, Tally
 from wsgibatch import BatchMiddleware, SubRequest, SubResponse
@@ -260,6 +260,39 @@ def test_an_item_that_runs_again_when_it_is_sent_again_is_counted(store: type[Me
     endpoint.close()
 
     assert client.forgotten == share * client.again
+
+
+def sent_again(requests: list[SubRequest], before: list[SubResponse], then: list[SubResponse]) -> list[bool]:
+    """What a store that keeps replies has forgotten of *requests*, each with a key of its own, of which none has run again."""
+    keyed = [replace(request, method="POST", headers=[("Idempotency-Key", str(request.index))]) for request in requests]
+    drawn = batches.Drawn(batches.DIALECTS["odata"], keyed, [], b"")
+    return [*again.forgotten(endpoints.stored("memory", MemoryStore()), drawn, before, then, [0] * len(requests))]
+
+
+REPLY, OTHER, REFUSED = SubResponse(200, "", [], b"1"), SubResponse(200, "", [], b"2"), SubResponse(424, "", [], b"")
+SPLIT = SubResponse(409, "", [], b'{"code": "in-group"}')
+
+
+def test_a_group_of_which_the_store_has_forgotten_a_reply_is_counted_and_not_found() -> None:
+    assert sent_again(hanging_together((), (), groups="gg"), [REPLY, OTHER], [REFUSED, SPLIT]) == [True]
+
+
+def test_a_changeset_of_which_the_store_has_forgotten_a_reply_is_counted_once() -> None:
+    assert sent_again(hanging_together((), (), groups="gg"), [REPLY, OTHER], [SPLIT] * 2) == [True]
+
+
+@pytest.mark.parametrize(
+    ("groups", "then"),
+    [("  ", [REPLY, REFUSED]), ("  ", [REPLY, REPLY]), ("  ", [REPLY, SPLIT]), ("gg", [REFUSED, REFUSED]), ("gg", [REFUSED, OTHER])],
+    ids=["what it waits for was well", "another reply", "split and no group", "a changeset refused", "a member refused"],
+)
+def test_an_item_that_is_answered_anew_when_it_is_sent_again_is_found(groups: str, then: list[SubResponse]) -> None:
+    with pytest.raises(answers.Wrong):
+        sent_again(hanging_together((), (0,), groups=groups), [REPLY, OTHER], then)
+
+
+def test_an_item_that_waits_for_what_has_failed_this_time_may_be_refused() -> None:
+    assert sent_again(hanging_together((), (), (0,), groups="gg "), [REPLY] * 3, [SPLIT, REFUSED, REFUSED]) == [True]
 
 
 def test_a_kind_of_fault_that_came_too_seldom_is_told_of() -> None:
