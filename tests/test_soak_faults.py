@@ -1,5 +1,6 @@
 """What the soak holds the answers of batches with faults to: each of its rules can be broken, and is found to be."""
 
+import json
 from contextlib import nullcontext
 from pathlib import Path
 from random import Random
@@ -11,7 +12,7 @@ from msgspec.structs import replace
 
 from tests import gateway
 from tests.apps import show
-from tests.soak import again, answers, batches, clients, endpoints, faulty, linked, noted
+from tests.soak import again, answers, batches, clients, endpoints, failures, faulty, linked, noted
 from tests.soak.parts import faults
 from tests.soak.tally import COUNT, Fault, Tally
 from wsgibatch import BatchMiddleware, SubRequest, SubResponse
@@ -21,6 +22,7 @@ from wsgibatch.stores.memory import MemoryStore
 POSTED = SubRequest(0, "POST", "/large/t1x2z", [("X-Client", "1"), ("Content-Type", "application/json")], b'{"a": 1}')
 SEEN = 't1x2z POST {"a": 1} application/json 1 None'
 WELL = SubResponse(200, "OK", [("Content-Type", "text/plain"), ("X-Seen", SEEN)], SEEN.encode() + b"." * 20_000)
+OWN, LEFT_OUT, UNMET, UNSUPPORTED, UNDONE = linked.OWN, linked.LEFT_OUT, linked.UNMET, linked.UNSUPPORTED, linked.UNDONE
 
 
 def checked(answer: SubResponse) -> None:
@@ -87,8 +89,8 @@ def test_an_item_that_has_run_twice_behind_its_clients_back_is_found(times: int,
     ],
 )
 def test_a_failure_that_tells_what_is_inside_or_tells_it_in_no_known_way_is_found(told: bytes, found: bool) -> None:
-    with pytest.raises(answers.Wrong) if found else nullcontext():
-        answers.check_failure(POSTED, SubResponse(500, "", [], told))
+    with pytest.raises(failures.Untold) if found else nullcontext():
+        failures.check_failure([POSTED], POSTED, SubResponse(500, "", [], told), OWN)
 
 
 def test_clients_say_of_their_batches_all_that_can_be_said() -> None:
@@ -113,9 +115,6 @@ def hanging_together(*waits: tuple[int, ...], groups: str = "      ") -> list[Su
     """Requests, of which each waits for those at these places, and belongs to the group of this name."""
     named = zip(waits, groups, strict=False)
     return [SubRequest(i, "GET", "/ok/t1x2z", [], after=tuple(map(Edge, wanted)), group=name.strip()) for i, (wanted, name) in enumerate(named)]
-
-
-OWN, LEFT_OUT, UNMET, UNSUPPORTED, UNDONE = linked.OWN, linked.LEFT_OUT, linked.UNMET, linked.UNSUPPORTED, linked.UNDONE
 
 
 @pytest.mark.parametrize(
@@ -169,6 +168,39 @@ def test_a_condition_is_to_decide_whether_its_item_runs(statuses: list[int | Non
     requests[1].after = edges
 
     assert linked.fates(requests, statuses, stops=False, atomic=None) == [OWN, fate]
+
+
+@pytest.mark.parametrize(
+    ("place", "status", "told", "fate", "found"),
+    [
+        (3, 424, {"code": "dependency-failed", "failed_item": 0}, UNMET, False),
+        (3, 424, {"code": "dependency-failed", "failed_item": 1}, UNMET, True),
+        (3, 424, {"code": "dependency-failed"}, UNMET, True),
+        (3, 424, {"code": "group-rolled-back", "failed_item": 0}, UNMET, True),
+        (2, 424, {"code": "group-rolled-back", "failed_item": "one"}, UNMET, False),
+        (2, 424, {"code": "group-rolled-back", "failed_item": 1}, UNMET, True),
+        (2, 424, {"code": "group-rolled-back", "failed_item": 3}, UNMET, True),
+        (2, 424, {"code": "dependency-failed", "failed_item": "one"}, UNMET, True),
+        (2, 424, {"code": "group-rolled-back", "failed_item": "one"}, UNDONE, False),
+        (2, 424, {"code": "group-stopped", "failed_item": "one"}, UNDONE, True),
+        (2, 501, {"code": "atomic-unsupported"}, UNSUPPORTED, False),
+        (2, 501, {"code": "app-failed"}, UNSUPPORTED, True),
+        (3, 500, {"code": "app-failed"}, OWN, False),
+        (3, 500, {"code": "app-failed", "failed_item": 0}, OWN, True),
+        (3, 500, {"code": "timed-out"}, OWN, True),
+        (3, 504, {"code": "timed-out"}, OWN, False),
+        (3, 502, {"code": "bad-answer"}, OWN, True),
+        (3, 503, {"code": "no-worker"}, OWN, True),
+    ],
+)
+def test_a_failure_that_is_told_with_another_reason_than_its_own_is_found(
+    place: int, status: int, told: dict[str, Any], fate: linked.Fate, found: bool
+) -> None:
+    requests = hanging_together((), (), (), (0,), groups=" gg ")
+    requests[1].id = "one"
+
+    with pytest.raises(failures.Untold) if found else nullcontext():
+        failures.check_failure(requests, requests[place], SubResponse(status, "", [], json.dumps(told).encode()), fate)
 
 
 @pytest.mark.parametrize(
