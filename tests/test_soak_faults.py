@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from tests import gateway
 from tests.apps import show
-from tests.soak import again, answers, batches, clients, endpoints, failures, faulty, linked, noted
+from tests.soak import again, answers, batches, clients, endpoints, failures, faulty, linked, noted, transactions
 from tests.soak.parts import faults
 from tests.soak.tally import COUNT, Fault, Tally
 from wsgibatch import BatchMiddleware, SubRequest, SubResponse
@@ -239,6 +239,45 @@ def test_an_item_whose_fate_is_not_what_it_has_to_be_is_found(statuses: list[int
 
     with pytest.raises(answers.Wrong):
         answers.check(endpoints.Endpoint("sequential", lambda: BatchMiddleware(show)), drawn, told)
+
+
+def grouped(*statuses: int, noted: Any, atomic: Any = endpoints.nothing_undone) -> None:
+    """Look at the transaction of a group whose members were answered with these, and of which there is *noted* what has become of it."""
+    drawn = batches.Drawn(batches.DIALECTS["odata"], hanging_together(*[()] * len(statuses), groups="gggg"), [], b"")
+    told = [SubResponse(status, "", [], b"") for status in statuses]
+    endpoint = endpoints.Endpoint("threads", lambda: BatchMiddleware(show), atomic=atomic)
+    transactions.check(endpoint, drawn, told, [faulty.Run(noted), *[None] * (len(statuses) - 1)])
+
+
+@pytest.mark.parametrize(
+    ("statuses", "noted"),
+    [((200, 200), endpoints.COMMITTED), ((404, 424), endpoints.ROLLED_BACK), ((504, 504), ["left"])],
+    ids=["well", "failed", "late"],
+)
+def test_a_transaction_that_ends_as_its_group_is_well(statuses: tuple[int, ...], noted: list[str]) -> None:
+    grouped(*statuses, noted=noted)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "noted"),
+    [
+        ((200, 200), None),
+        ((200, 200), endpoints.ROLLED_BACK),
+        ((200, 200), ["left"]),
+        ((424, 404), endpoints.COMMITTED),
+        ((424, 404), ["left with an exception", "hook of commit"]),
+        ((424, 404), [*endpoints.ROLLED_BACK, "hook of rollback"]),
+    ],
+    ids=["never entered", "rolled back", "no hook called", "committed", "the other hook called", "a hook called twice"],
+)
+def test_a_transaction_that_does_not_end_as_its_group_is_found(statuses: tuple[int, ...], noted: list[str] | None) -> None:
+    with pytest.raises(answers.Wrong, match="of its transaction"):
+        grouped(*statuses, noted=noted)
+
+
+def test_a_transaction_where_there_are_none_is_found() -> None:
+    with pytest.raises(answers.Wrong, match="of its transaction"):
+        grouped(200, 200, noted=endpoints.COMMITTED, atomic="stop")
 
 
 @pytest.mark.parametrize(

@@ -91,10 +91,23 @@ class Shared:
             self._made[1].shutdown()
 
 
+COMMITTED, ROLLED_BACK = ["left", "hook of commit"], ["left with an exception", "hook of rollback"]
+"""What becomes of a transaction."""
+
+
 @contextmanager
 def nothing_undone() -> Iterator[Group]:
-    """A transaction of an app that has none to make."""
-    yield Group()
+    """A transaction of an app that has none to make: its members are told where it is noted what becomes of it."""
+    group, noted = Group(), list[str]()
+    group.environ[faulty.TRANSACTION] = noted
+    group.on_commit(partial(noted.append, COMMITTED[1]))
+    group.on_rollback(partial(noted.append, ROLLED_BACK[1]))
+    try:
+        yield group
+    except BaseException:
+        noted.append(ROLLED_BACK[0])
+        raise
+    noted.append(COMMITTED[0])
 
 
 class Endpoint(NamedTuple):
