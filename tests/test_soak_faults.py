@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from tests import gateway
 from tests.apps import show
-from tests.soak import again, answers, batches, clients, endpoints, failures, faulty, linked, noted, transactions
+from tests.soak import again, answers, batches, clients, endpoints, failures, faulty, linked, noted, orders, transactions
 from tests.soak.parts import faults
 from tests.soak.tally import COUNT, Fault, Tally
 from wsgibatch import BatchMiddleware, SubRequest, SubResponse
@@ -278,6 +278,71 @@ def test_a_transaction_that_does_not_end_as_its_group_is_found(statuses: tuple[i
 def test_a_transaction_where_there_are_none_is_found() -> None:
     with pytest.raises(answers.Wrong, match="of its transaction"):
         grouped(200, 200, noted=endpoints.COMMITTED, atomic="stop")
+
+
+def run_at(*moments: tuple[int, int] | None) -> list[faulty.Run | None]:
+    """Runs that have begun and ended at these moments."""
+    runs = [moment and faulty.Run(None) for moment in moments]
+    for run, moment in zip(runs, moments, strict=True):
+        if run and moment:
+            run.began, run.ended = moment
+    return runs
+
+
+@pytest.mark.parametrize(
+    ("order", "methods", "well"),
+    [
+        ("sequential", ("GET", "GET"), False),
+        ("barrier", ("GET", "GET"), True),
+        ("barrier", ("POST", "GET"), False),
+        ("barrier", ("GET", "POST"), False),
+        ("free", ("POST", "POST"), True),
+    ],
+)
+@pytest.mark.parametrize("moments", [((1, 3), (2, 4)), ((3, 4), (1, 2)), ((1, -1), (2, 4))], ids=["overlap", "overtake", "not ended"])
+def test_what_overlaps_or_overtakes_is_found_where_the_order_does_not_allow_it(
+    order: str, methods: tuple[str, str], well: bool, moments: tuple[tuple[int, int], ...]
+) -> None:
+    requests = [replace(request, method=method) for request, method in zip(hanging_together((), ()), methods, strict=True)]
+    with nullcontext() if well else pytest.raises(answers.Wrong, match="began at"):
+        in_order(order, requests, run_at(*moments))
+
+
+def in_order(order: str, requests: list[SubRequest], runs: list[faulty.Run | None], status: int = 200, stops: bool = False) -> None:
+    """Look at the order of what has run, and was answered with this *status*."""
+    drawn = batches.Drawn(batches.DIALECTS["odata"], requests, [], b"", stops=stops)
+    endpoint = endpoints.Endpoint("threads", lambda: BatchMiddleware(show), order=order)
+    orders.check(endpoint, drawn, [SubResponse(status, "", [], b"") for _ in requests], runs)
+
+
+@pytest.mark.parametrize(
+    ("requests", "runs"),
+    [
+        (hanging_together((), (0,)), run_at((1, 3), (2, 4))),
+        (hanging_together((), (), groups="gg"), run_at((1, 3), (2, 4))),
+        (hanging_together((), (), (0,), groups="gg "), run_at((1, 2), (5, 6), (3, 4))),
+    ],
+    ids=["waits", "in a group", "waits for a group"],
+)
+def test_what_begins_before_that_has_ended_which_it_waits_for_is_found_in_every_order(
+    requests: list[SubRequest], runs: list[faulty.Run | None]
+) -> None:
+    with pytest.raises(answers.Wrong, match="began at"):
+        in_order("free", requests, runs)
+
+
+def test_what_begins_once_all_that_it_waits_for_has_ended_is_well() -> None:
+    in_order("free", hanging_together((), (), (0,), groups="gg "), run_at((1, 2), (3, 4), (5, 6)))
+
+
+def test_what_overlaps_in_a_batch_that_stops_is_found_in_every_order() -> None:
+    with pytest.raises(answers.Wrong, match="began at"):
+        in_order("free", hanging_together((), ()), run_at((1, 3), (2, 4)), stops=True)
+
+
+def test_what_is_late_or_has_not_run_holds_nothing_up() -> None:
+    in_order("sequential", hanging_together((), ()), run_at((1, -1), (2, 4)), status=504)
+    in_order("sequential", hanging_together((), ()), run_at(None, (2, 4)))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from tests.gateway import Answer
-from tests.soak import faulty, transactions
+from tests.soak import faulty, orders, transactions
 from tests.soak.again import forgotten
 from tests.soak.answers import Wrong, answered, check, close, is_whole, read, spread, starting, token_of
 from tests.soak.batches import Drawer, Drawn
@@ -114,7 +114,9 @@ class Client:
         if endpoint.limited:
             self._count_slow(drawn, answers)
         if not endpoint.elsewhere:
-            transactions.check(endpoint, drawn, answers, [faulty.runs.get(token_of(request)) for request in drawn.requests])
+            runs = [faulty.runs.get(token_of(request)) for request in drawn.requests]
+            transactions.check(endpoint, drawn, answers, runs)
+            orders.check(endpoint, drawn, answers, runs)
         for request, told, fate in zip(drawn.requests, answers, found, strict=True):
             self._count(endpoint, request, told, fate)
             if not endpoint.elsewhere:
