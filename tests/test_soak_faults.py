@@ -12,11 +12,11 @@ from msgspec.structs import replace
 
 from tests import gateway
 from tests.apps import show
-from tests.soak import again, answers, batches, clients, endpoints, failures, faulty, linked, noted, orders, transactions
+from tests.soak import again, answers, backends, batches, clients, endpoints, failures, faulty, linked, noted, orders, transactions
 from tests.soak.parts import faults
 from tests.soak.tally import COUNT, Fault, Tally
 from wsgibatch import BatchMiddleware, SubRequest, SubResponse
-from wsgibatch.model import Edge
+from wsgibatch.model import Claimed, Edge
 from wsgibatch.stores.memory import MemoryStore
 
 POSTED = SubRequest(0, "POST", "/large/t1x2z", [("X-Client", "1"), ("Content-Type", "application/json")], b'{"a": 1}')
@@ -429,6 +429,18 @@ def test_an_item_that_is_answered_anew_when_it_is_sent_again_is_found(groups: st
 
 def test_an_item_that_waits_for_what_has_failed_this_time_may_be_refused() -> None:
     assert sent_again(hanging_together((), (), (0,), groups="gg "), [REPLY] * 3, [SPLIT, REFUSED, REFUSED]) == [True]
+
+
+@pytest.mark.parametrize(("bound", "found"), [(backends.RECORDS, False), (backends.RECORDS + 1, True)])
+def test_a_memory_store_that_keeps_more_than_it_may_is_found(bound: int, found: bool) -> None:
+    store = MemoryStore(bound)
+    for number in range(2 * bound):
+        claim = store.begin(str(number), b"", 60, 60, "fail")
+        assert isinstance(claim, Claimed)
+        # Both those that run and those that have ended count.
+        assert number < bound - 1 or store.finish(str(number), claim.owner, b"", 60)
+
+    assert bool(backends.too_many(store)) == found
 
 
 def test_a_kind_of_fault_that_came_too_seldom_is_told_of() -> None:

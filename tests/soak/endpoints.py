@@ -217,7 +217,8 @@ def stored(name: str, store: Any, weight: int = 1, workers: int = 4, order: Any 
         order=order,
         # An app that is broken off leaves its key lost for a day, and many of those the replies that are asked for again no room.
         rate=0.0 if name in KEEPING else _RATE,
-        keyed=0.35,
+        # With many keys a store that has a bound comes to it soon.
+        keyed=0.6 if name in KEEPING else 0.35,
         weight=weight,
         threads=workers + 1,
         store=guarded,

@@ -107,7 +107,7 @@ def _posted(row: Row, bounds: Bounds, first: int, forks: int, tally: Tally) -> s
         for endpoint in all_of_them:
             _found(row, partial(last.post_ordinary, endpoint))
         _settle([*clients, last], all_of_them, row)
-        row.findings += noted.too_often(notes)[:_ENOUGH]
+        row.findings += [*noted.too_often(notes)[:_ENOUGH], *backends.too_many(stores["memory"])]
     row.findings += _shares(clients, threads, all_of_them)
     failed = sum((client.failed for client in clients), Counter())
     told = ", ".join(f"{count} items {status}" for status, count in sorted(failed.items()))
