@@ -1,5 +1,6 @@
 """What the soak holds the answers of batches with faults to: each of its rules can be broken, and is found to be."""
 
+import json
 from contextlib import nullcontext
 from pathlib import Path
 from random import Random
@@ -11,16 +12,17 @@ from msgspec.structs import replace
 
 from tests import gateway
 from tests.apps import show
-from tests.soak import answers, batches, clients, endpoints, faulty, linked, noted
+from tests.soak import again, answers, backends, batches, clients, endpoints, failures, faulty, linked, noted, orders, transactions
 from tests.soak.parts import faults
 from tests.soak.tally import COUNT, Fault, Tally
 from wsgibatch import BatchMiddleware, SubRequest, SubResponse
-from wsgibatch.model import Edge
+from wsgibatch.model import Claimed, Edge
 from wsgibatch.stores.memory import MemoryStore
 
 POSTED = SubRequest(0, "POST", "/large/t1x2z", [("X-Client", "1"), ("Content-Type", "application/json")], b'{"a": 1}')
 SEEN = 't1x2z POST {"a": 1} application/json 1 None'
 WELL = SubResponse(200, "OK", [("Content-Type", "text/plain"), ("X-Seen", SEEN)], SEEN.encode() + b"." * 20_000)
+OWN, LEFT_OUT, UNMET, UNSUPPORTED, UNDONE = linked.OWN, linked.LEFT_OUT, linked.UNMET, linked.UNSUPPORTED, linked.UNDONE
 
 
 def checked(answer: SubResponse) -> None:
@@ -87,8 +89,8 @@ def test_an_item_that_has_run_twice_behind_its_clients_back_is_found(times: int,
     ],
 )
 def test_a_failure_that_tells_what_is_inside_or_tells_it_in_no_known_way_is_found(told: bytes, found: bool) -> None:
-    with pytest.raises(answers.Wrong) if found else nullcontext():
-        answers.check_failure(POSTED, SubResponse(500, "", [], told))
+    with pytest.raises(failures.Untold) if found else nullcontext():
+        failures.check_failure([POSTED], POSTED, SubResponse(500, "", [], told), OWN)
 
 
 def test_clients_say_of_their_batches_all_that_can_be_said() -> None:
@@ -113,9 +115,6 @@ def hanging_together(*waits: tuple[int, ...], groups: str = "      ") -> list[Su
     """Requests, of which each waits for those at these places, and belongs to the group of this name."""
     named = zip(waits, groups, strict=False)
     return [SubRequest(i, "GET", "/ok/t1x2z", [], after=tuple(map(Edge, wanted)), group=name.strip()) for i, (wanted, name) in enumerate(named)]
-
-
-OWN, LEFT_OUT, UNMET, UNSUPPORTED, UNDONE = linked.OWN, linked.LEFT_OUT, linked.UNMET, linked.UNSUPPORTED, linked.UNDONE
 
 
 @pytest.mark.parametrize(
@@ -172,6 +171,39 @@ def test_a_condition_is_to_decide_whether_its_item_runs(statuses: list[int | Non
 
 
 @pytest.mark.parametrize(
+    ("place", "status", "told", "fate", "found"),
+    [
+        (3, 424, {"code": "dependency-failed", "failed_item": 0}, UNMET, False),
+        (3, 424, {"code": "dependency-failed", "failed_item": 1}, UNMET, True),
+        (3, 424, {"code": "dependency-failed"}, UNMET, True),
+        (3, 424, {"code": "group-rolled-back", "failed_item": 0}, UNMET, True),
+        (2, 424, {"code": "group-rolled-back", "failed_item": "one"}, UNMET, False),
+        (2, 424, {"code": "group-rolled-back", "failed_item": 1}, UNMET, True),
+        (2, 424, {"code": "group-rolled-back", "failed_item": 3}, UNMET, True),
+        (2, 424, {"code": "dependency-failed", "failed_item": "one"}, UNMET, True),
+        (2, 424, {"code": "group-rolled-back", "failed_item": "one"}, UNDONE, False),
+        (2, 424, {"code": "group-stopped", "failed_item": "one"}, UNDONE, True),
+        (2, 501, {"code": "atomic-unsupported"}, UNSUPPORTED, False),
+        (2, 501, {"code": "app-failed"}, UNSUPPORTED, True),
+        (3, 500, {"code": "app-failed"}, OWN, False),
+        (3, 500, {"code": "app-failed", "failed_item": 0}, OWN, True),
+        (3, 500, {"code": "timed-out"}, OWN, True),
+        (3, 504, {"code": "timed-out"}, OWN, False),
+        (3, 502, {"code": "bad-answer"}, OWN, True),
+        (3, 503, {"code": "no-worker"}, OWN, True),
+    ],
+)
+def test_a_failure_that_is_told_with_another_reason_than_its_own_is_found(
+    place: int, status: int, told: dict[str, Any], fate: linked.Fate, found: bool
+) -> None:
+    requests = hanging_together((), (), (), (0,), groups=" gg ")
+    requests[1].id = "one"
+
+    with pytest.raises(failures.Untold) if found else nullcontext():
+        failures.check_failure(requests, requests[place], SubResponse(status, "", [], json.dumps(told).encode()), fate)
+
+
+@pytest.mark.parametrize(
     ("ran", "status", "spread"),
     [
         (2, 404, [200, 424, 404, 424, 200]),
@@ -209,6 +241,110 @@ def test_an_item_whose_fate_is_not_what_it_has_to_be_is_found(statuses: list[int
         answers.check(endpoints.Endpoint("sequential", lambda: BatchMiddleware(show)), drawn, told)
 
 
+def grouped(*statuses: int, noted: Any, atomic: Any = endpoints.nothing_undone) -> None:
+    """Look at the transaction of a group whose members were answered with these, and of which there is *noted* what has become of it."""
+    drawn = batches.Drawn(batches.DIALECTS["odata"], hanging_together(*[()] * len(statuses), groups="gggg"), [], b"")
+    told = [SubResponse(status, "", [], b"") for status in statuses]
+    endpoint = endpoints.Endpoint("threads", lambda: BatchMiddleware(show), atomic=atomic)
+    transactions.check(endpoint, drawn, told, [faulty.Run(noted), *[None] * (len(statuses) - 1)])
+
+
+@pytest.mark.parametrize(
+    ("statuses", "noted"),
+    [((200, 200), endpoints.COMMITTED), ((404, 424), endpoints.ROLLED_BACK), ((504, 504), ["left"])],
+    ids=["well", "failed", "late"],
+)
+def test_a_transaction_that_ends_as_its_group_is_well(statuses: tuple[int, ...], noted: list[str]) -> None:
+    grouped(*statuses, noted=noted)
+
+
+@pytest.mark.parametrize(
+    ("statuses", "noted"),
+    [
+        ((200, 200), None),
+        ((200, 200), endpoints.ROLLED_BACK),
+        ((200, 200), ["left"]),
+        ((424, 404), endpoints.COMMITTED),
+        ((424, 404), ["left with an exception", "hook of commit"]),
+        ((424, 404), [*endpoints.ROLLED_BACK, "hook of rollback"]),
+    ],
+    ids=["never entered", "rolled back", "no hook called", "committed", "the other hook called", "a hook called twice"],
+)
+def test_a_transaction_that_does_not_end_as_its_group_is_found(statuses: tuple[int, ...], noted: list[str] | None) -> None:
+    with pytest.raises(answers.Wrong, match="of its transaction"):
+        grouped(*statuses, noted=noted)
+
+
+def test_a_transaction_where_there_are_none_is_found() -> None:
+    with pytest.raises(answers.Wrong, match="of its transaction"):
+        grouped(200, 200, noted=endpoints.COMMITTED, atomic="stop")
+
+
+def run_at(*moments: tuple[int, int] | None) -> list[faulty.Run | None]:
+    """Runs that have begun and ended at these moments."""
+    runs = [moment and faulty.Run(None) for moment in moments]
+    for run, moment in zip(runs, moments, strict=True):
+        if run and moment:
+            run.began, run.ended = moment
+    return runs
+
+
+@pytest.mark.parametrize(
+    ("order", "methods", "well"),
+    [
+        ("sequential", ("GET", "GET"), False),
+        ("barrier", ("GET", "GET"), True),
+        ("barrier", ("POST", "GET"), False),
+        ("barrier", ("GET", "POST"), False),
+        ("free", ("POST", "POST"), True),
+    ],
+)
+@pytest.mark.parametrize("moments", [((1, 3), (2, 4)), ((3, 4), (1, 2)), ((1, -1), (2, 4))], ids=["overlap", "overtake", "not ended"])
+def test_what_overlaps_or_overtakes_is_found_where_the_order_does_not_allow_it(
+    order: str, methods: tuple[str, str], well: bool, moments: tuple[tuple[int, int], ...]
+) -> None:
+    requests = [replace(request, method=method) for request, method in zip(hanging_together((), ()), methods, strict=True)]
+    with nullcontext() if well else pytest.raises(answers.Wrong, match="began at"):
+        in_order(order, requests, run_at(*moments))
+
+
+def in_order(order: str, requests: list[SubRequest], runs: list[faulty.Run | None], status: int = 200, stops: bool = False) -> None:
+    """Look at the order of what has run, and was answered with this *status*."""
+    drawn = batches.Drawn(batches.DIALECTS["odata"], requests, [], b"", stops=stops)
+    endpoint = endpoints.Endpoint("threads", lambda: BatchMiddleware(show), order=order)
+    orders.check(endpoint, drawn, [SubResponse(status, "", [], b"") for _ in requests], runs)
+
+
+@pytest.mark.parametrize(
+    ("requests", "runs"),
+    [
+        (hanging_together((), (0,)), run_at((1, 3), (2, 4))),
+        (hanging_together((), (), groups="gg"), run_at((1, 3), (2, 4))),
+        (hanging_together((), (), (0,), groups="gg "), run_at((1, 2), (5, 6), (3, 4))),
+    ],
+    ids=["waits", "in a group", "waits for a group"],
+)
+def test_what_begins_before_that_has_ended_which_it_waits_for_is_found_in_every_order(
+    requests: list[SubRequest], runs: list[faulty.Run | None]
+) -> None:
+    with pytest.raises(answers.Wrong, match="began at"):
+        in_order("free", requests, runs)
+
+
+def test_what_begins_once_all_that_it_waits_for_has_ended_is_well() -> None:
+    in_order("free", hanging_together((), (), (0,), groups="gg "), run_at((1, 2), (3, 4), (5, 6)))
+
+
+def test_what_overlaps_in_a_batch_that_stops_is_found_in_every_order() -> None:
+    with pytest.raises(answers.Wrong, match="began at"):
+        in_order("free", hanging_together((), ()), run_at((1, 3), (2, 4)), stops=True)
+
+
+def test_what_is_late_or_has_not_run_holds_nothing_up() -> None:
+    in_order("sequential", hanging_together((), ()), run_at((1, -1), (2, 4)), status=504)
+    in_order("sequential", hanging_together((), ()), run_at(None, (2, 4)))
+
+
 @pytest.mark.parametrize(
     ("ran", "found"),
     [
@@ -224,7 +360,7 @@ def test_what_has_run_too_often_in_other_processes_is_found(tmp_path: Path, ran:
     assert noted.too_often(tmp_path / "notes") == found
 
 
-@pytest.mark.parametrize(("slow", "forgotten", "threads", "count"), [(30, 30, 13, 0), (80, 30, 13, 1), (30, 80, 13, 1), (30, 30, 14, 1)])
+@pytest.mark.parametrize(("slow", "forgotten", "threads", "count"), [(30, 5, 13, 0), (80, 5, 13, 1), (30, 30, 13, 1), (30, 5, 14, 1)])
 def test_what_is_well_only_as_long_as_it_is_seldom_is_found_where_it_is_not(slow: int, forgotten: int, threads: int, count: int) -> None:
     endpoint = endpoints.Endpoint("threads", lambda: BatchMiddleware(show))
     client = clients.Client(0, [endpoint], Tally())
@@ -260,6 +396,51 @@ def test_an_item_that_runs_again_when_it_is_sent_again_is_counted(store: type[Me
     endpoint.close()
 
     assert client.forgotten == share * client.again
+
+
+def sent_again(requests: list[SubRequest], before: list[SubResponse], then: list[SubResponse]) -> list[bool]:
+    """What a store that keeps replies has forgotten of *requests*, each with a key of its own, of which none has run again."""
+    keyed = [replace(request, method="POST", headers=[("Idempotency-Key", str(request.index))]) for request in requests]
+    drawn = batches.Drawn(batches.DIALECTS["odata"], keyed, [], b"")
+    return [*again.forgotten(endpoints.stored("memory", MemoryStore()), drawn, before, then, [0] * len(requests))]
+
+
+REPLY, OTHER, REFUSED = SubResponse(200, "", [], b"1"), SubResponse(200, "", [], b"2"), SubResponse(424, "", [], b"")
+SPLIT = SubResponse(409, "", [], b'{"code": "in-group"}')
+
+
+def test_a_group_of_which_the_store_has_forgotten_a_reply_is_counted_and_not_found() -> None:
+    assert sent_again(hanging_together((), (), groups="gg"), [REPLY, OTHER], [REFUSED, SPLIT]) == [True]
+
+
+def test_a_changeset_of_which_the_store_has_forgotten_a_reply_is_counted_once() -> None:
+    assert sent_again(hanging_together((), (), groups="gg"), [REPLY, OTHER], [SPLIT] * 2) == [True]
+
+
+@pytest.mark.parametrize(
+    ("groups", "then"),
+    [("  ", [REPLY, REFUSED]), ("  ", [REPLY, REPLY]), ("  ", [REPLY, SPLIT]), ("gg", [REFUSED, REFUSED]), ("gg", [REFUSED, OTHER])],
+    ids=["what it waits for was well", "another reply", "split and no group", "a changeset refused", "a member refused"],
+)
+def test_an_item_that_is_answered_anew_when_it_is_sent_again_is_found(groups: str, then: list[SubResponse]) -> None:
+    with pytest.raises(answers.Wrong):
+        sent_again(hanging_together((), (0,), groups=groups), [REPLY, OTHER], then)
+
+
+def test_an_item_that_waits_for_what_has_failed_this_time_may_be_refused() -> None:
+    assert sent_again(hanging_together((), (), (0,), groups="gg "), [REPLY] * 3, [SPLIT, REFUSED, REFUSED]) == [True]
+
+
+@pytest.mark.parametrize(("bound", "found"), [(backends.RECORDS, False), (backends.RECORDS + 1, True)])
+def test_a_memory_store_that_keeps_more_than_it_may_is_found(bound: int, found: bool) -> None:
+    store = MemoryStore(bound)
+    for number in range(2 * bound):
+        claim = store.begin(str(number), b"", 60, 60, "fail")
+        assert isinstance(claim, Claimed)
+        # Both those that run and those that have ended count.
+        assert number < bound - 1 or store.finish(str(number), claim.owner, b"", 60)
+
+    assert bool(backends.too_many(store)) == found
 
 
 def test_a_kind_of_fault_that_came_too_seldom_is_told_of() -> None:

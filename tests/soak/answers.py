@@ -9,25 +9,15 @@ from tests.gateway import Answer
 from tests.soak import faulty
 from tests.soak.batches import Drawn
 from tests.soak.endpoints import Endpoint
+from tests.soak.failures import check_failure
 from tests.soak.linked import Fate, fates, units
 from wsgibatch import SubRequest, SubResponse
 from wsgibatch.dialects._lines import LinesReader
 from wsgibatch.protocols import Unanswered
 
 _TOKEN = re.compile(rb"t[0-9]+x[0-9]+z")
-_TELLING = re.compile(rb"Traceback|File \\?\"|\.py\b|/wsgibatch/|line [0-9]+, in ")
-"""What nobody outside is told of a failure."""
-_TOLD = {
-    *("type", "title", "status", "detail", "code", "failed_item"),
-    *("error", "errno", "message", "details", "description", "error_data", "innererror"),
-}
-"""Members of a problem document (RFC 9457, section 3.1), and those by which some dialects tell the same."""
-_OUTER = {"message", "innererror"}
-"""Members beside which a code is one of the dialect's own."""
-_CODE = re.compile(r"[a-z]+(?:-[a-z]+)*")
 
-
-_SPOKEN_FOR = SubResponse(424, "", [], b'{"code": "spoken-for"}')
+_SPOKEN_FOR = SubResponse(424, "", [], b"")
 """Of a member of a changeset, where another's answer is that of the changeset."""
 
 
@@ -175,8 +165,8 @@ def check(endpoint: Endpoint, drawn: Drawn, answers: Sequence[SubResponse | None
             raise Wrong(f"{endpoint.name}: {request.method} {request.target} was answered with {what}, and not with one of {allowed}; {fate}")
         if answer.status in (200, 404):
             _check_own(endpoint, request, answer, lines)
-        else:
-            check_failure(request, answer)
+        elif answer is not _SPOKEN_FOR:
+            check_failure(drawn.requests, request, answer, fate)
     return found
 
 
@@ -192,37 +182,6 @@ def _check_own(endpoint: Endpoint, request: SubRequest, answer: SubResponse, lin
     # In the one dialect whose requests have no headers, answers have none.
     if headers != (faulty.headers_of(line, kind) if request.headers else []):
         raise Wrong(f"{endpoint.name}: {request.target} was answered with the headers {headers}")
-
-
-def check_failure(request: SubRequest, answer: SubResponse) -> None:
-    """Does *answer*, which is not the app's own, tell why, and nothing of what is inside?
-
-    :raises Wrong: when it does not.
-    """
-    if _TELLING.search(answer.body):
-        raise Wrong(f"{request.target} was answered with {answer.body[:500]!r}")
-    try:
-        names, codes = _members(json.loads(answer.body))
-    except ValueError:
-        names, codes = set(), []
-    if names - _TOLD or not codes or not all(map(_CODE.fullmatch, codes)):
-        raise Wrong(f"{request.target} was answered with {answer.status}, and no failure is told like this: {answer.body[:300]!r}")
-
-
-def _members(document: Any) -> tuple[set[str], list[str]]:
-    """The names of all members of *document*, and the codes for programs in it."""
-    names: set[str] = set()
-    codes: list[str] = []
-    left = [document]
-    while left:
-        value = left.pop()
-        if isinstance(value, dict):
-            names |= value.keys()
-            left += value.values()
-            codes += [told for name, told in value.items() if name == "code" and isinstance(told, str) and not value.keys() & _OUTER]
-        elif isinstance(value, list):
-            left += value
-    return names, codes
 
 
 def _seen(request: SubRequest, key: str | None) -> str:

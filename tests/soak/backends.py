@@ -27,7 +27,7 @@ PERHAPS = ("killed", "loading", "meddled", "full", "read-only")
 """Stores that not every system has programs for, or allows."""
 _PATIENCE = 0.05
 """Seconds that a store waits for what hangs or is locked."""
-_RECORDS = 200
+RECORDS = 100
 """Replies that a process keeps: few, so that there are as many when the baseline is taken as in the end."""
 _UP, _DOWN = 1.0, 0.3
 """Seconds for which Redis can be reached, and cannot."""
@@ -58,7 +58,7 @@ class Failing(MemoryStore):
     """One call in four fails."""
 
     def __init__(self) -> None:
-        super().__init__(_RECORDS)
+        super().__init__(RECORDS)
         self._chance = Random(0)
 
     def __getattribute__(self, name: str) -> Any:
@@ -80,6 +80,12 @@ class Meddled(RedisStore):
         return super()._run(script, key, *arguments)
 
 
+def too_many(store: MemoryStore) -> list[str]:
+    """What *store* has in excess of the replies that it may keep."""
+    held = len(store._running) + len(store._finished)
+    return [f"{held} replies are kept in memory, and may be {RECORDS}"] if held > RECORDS else []
+
+
 @contextmanager
 def backends() -> Iterator[dict[str, Any]]:
     """What the middleware takes for its stores, until the block is left. What this system does not have, or allow, is not among it."""
@@ -95,7 +101,7 @@ def backends() -> Iterator[dict[str, Any]]:
         limits = f"socket_timeout={_PATIENCE}&socket_connect_timeout={_PATIENCE}"
         stack.enter_context(_locked(folder / "locked.db", 4 * _PATIENCE, 2 * _PATIENCE))
         stores: dict[str, Any] = {
-            "memory": MemoryStore(_RECORDS),
+            "memory": MemoryStore(RECORDS),
             "sqlite": f"sqlite:///{folder}/replies.db",
             "failing": Failing(),
             "corrupt": f"sqlite:///{corrupt}",

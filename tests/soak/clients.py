@@ -9,15 +9,16 @@ from time import monotonic
 from typing import Any, NamedTuple
 
 from tests.gateway import Answer
-from tests.soak import faulty
-from tests.soak.answers import Wrong, answered, check, close, is_whole, read, shared, spread, starting, token_of
+from tests.soak import faulty, orders, transactions
+from tests.soak.again import forgotten
+from tests.soak.answers import Wrong, answered, check, close, is_whole, read, spread, starting, token_of
 from tests.soak.batches import Drawer, Drawn
 from tests.soak.endpoints import Endpoint
 from tests.soak.linked import FAULTS, OWN, Fate
 from tests.soak.tally import Fault, Tally, raising
 from wsgibatch import SubRequest, SubResponse
 
-_AGAIN = 0.05, 0.3
+_AGAIN = 0.05, 0.8
 """How many batches are posted again to a store that may fail, or may have forgotten, and to one that keeps replies for them."""
 _SETTLED = 5.0
 """Seconds after which what ran on without its client has ended."""
@@ -112,6 +113,10 @@ class Client:
         found = check(endpoint, drawn, answers)
         if endpoint.limited:
             self._count_slow(drawn, answers)
+        if not endpoint.elsewhere:
+            runs = [faulty.runs.get(token_of(request)) for request in drawn.requests]
+            transactions.check(endpoint, drawn, answers, runs)
+            orders.check(endpoint, drawn, answers, runs)
         for request, told, fate in zip(drawn.requests, answers, found, strict=True):
             self._count(endpoint, request, told, fate)
             if not endpoint.elsewhere:
@@ -126,21 +131,13 @@ class Client:
         if answer.status not in (200, 202):
             raise Wrong(f"{endpoint.name}: a batch that was sent again was answered with {answer}")
         answers = read(drawn, answer)
-        spoken_for = shared(drawn.requests, answers)
-        for request, first, second in zip(drawn.requests, before, answers, strict=True):
-            times = faulty.taken(token_of(request))
+        ran = [faulty.taken(token_of(request)) for request in drawn.requests]
+        for request, times in zip(drawn.requests, ran, strict=True):
             if times > 1:
                 raise Wrong(f"{endpoint.name}: {request.target}, sent again, has run {times} times")
-            # Keys of other methods are not heeded.
-            if not endpoint.keeps or request.method != "POST" or None in drawn.keys_of(request) or first is None or first.status not in (200, 404):
-                continue
-            if second is None or second.status == 424 or request.index in spoken_for:
-                # Something without a key, which it waits for, or stands and falls with, has failed this time.
-                continue
-            if (first.status, first.body) != (second.status, second.body):
-                raise Wrong(f"{endpoint.name}: {request.target}, sent again, was answered with {second}, and with {first} before")
+        for lost in forgotten(endpoint, drawn, before, answers, ran) if endpoint.keeps else ():
             self.again += 1
-            self.forgotten += times
+            self.forgotten += lost
             self._tally.count(Fault.AGAIN)
 
     def _broken_off(self, endpoint: Endpoint, middleware: Any, drawn: Drawn) -> int:

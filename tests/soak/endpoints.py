@@ -91,10 +91,23 @@ class Shared:
             self._made[1].shutdown()
 
 
+COMMITTED, ROLLED_BACK = ["left", "hook of commit"], ["left with an exception", "hook of rollback"]
+"""What becomes of a transaction."""
+
+
 @contextmanager
 def nothing_undone() -> Iterator[Group]:
-    """A transaction of an app that has none to make."""
-    yield Group()
+    """A transaction of an app that has none to make: its members are told where it is noted what becomes of it."""
+    group, noted = Group(), list[str]()
+    group.environ[faulty.TRANSACTION] = noted
+    group.on_commit(partial(noted.append, COMMITTED[1]))
+    group.on_rollback(partial(noted.append, ROLLED_BACK[1]))
+    try:
+        yield group
+    except BaseException:
+        noted.append(ROLLED_BACK[0])
+        raise
+    noted.append(COMMITTED[0])
 
 
 class Endpoint(NamedTuple):
@@ -105,6 +118,8 @@ class Endpoint(NamedTuple):
     """The middleware for a batch."""
     lasting: bool = True
     """Is it the same for all batches? Otherwise it is closed behind each."""
+    order: str = "free"
+    """In which its items run, whatever of them may run at the same time."""
     kinds: tuple[str, ...] = ("raise",)
     """Faults of items."""
     rate: float = _RATE
@@ -180,12 +195,14 @@ def endpoints(stores: dict[str, Any], tally: Tally) -> list[Endpoint]:
         name = f"{word} {order}{' streamed' if stream else ''}"
         settings = {"path": PATHS, "order": order, "stream": stream, "max_requests": 64, **given}
         if word == "shutting":
-            made.append(_shutting(name, settings, tally))
+            made.append(_shutting(name, order, settings, tally))
             continue
         if word == "fickle":
             settings["executor"] = partial(Fickle, tally)
         middleware = BatchMiddleware(faulty.app, **settings)
-        made.append(Endpoint(name, partial(_same, middleware), atomic=given.get("atomic"), **_KINDS.get(word, {})))
+        # It has no other.
+        kept = "sequential" if word == "sequential" else order
+        made.append(Endpoint(name, partial(_same, middleware), order=kept, atomic=given.get("atomic"), **_KINDS.get(word, {})))
     return made + [stored(name, store, _WEIGHTS.get(name, _STORED)) for name, store in stores.items()]
 
 
@@ -197,9 +214,11 @@ def stored(name: str, store: Any, weight: int = 1, workers: int = 4, order: Any 
     return Endpoint(
         f"store {name}",
         partial(_same, middleware),
+        order=order,
         # An app that is broken off leaves its key lost for a day, and many of those the replies that are asked for again no room.
         rate=0.0 if name in KEEPING else _RATE,
-        keyed=0.35,
+        # With many keys a store that has a bound comes to it soon.
+        keyed=0.6 if name in KEEPING else 0.35,
         weight=weight,
         threads=workers + 1,
         store=guarded,
@@ -209,10 +228,12 @@ def stored(name: str, store: Any, weight: int = 1, workers: int = 4, order: Any 
     )
 
 
-def _shutting(name: str, settings: dict[str, Any], tally: Tally) -> Endpoint:
+def _shutting(name: str, order: str, settings: dict[str, Any], tally: Tally) -> Endpoint:
     """One whose batches share an executor for as long as it takes calls. To make a middleware, which each does, takes as long as a batch."""
     shared = Shared(tally)
-    return Endpoint(name, lambda: BatchMiddleware(faulty.app, executor=shared.executor(), **settings), lasting=False, weight=5, shared=shared)
+    return Endpoint(
+        name, lambda: BatchMiddleware(faulty.app, executor=shared.executor(), **settings), lasting=False, order=order, weight=5, shared=shared
+    )
 
 
 def _same(middleware: BatchMiddleware) -> BatchMiddleware:

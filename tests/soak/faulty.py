@@ -3,6 +3,7 @@
 A path is ``/<kind>/<token>``, and for what raises ``/raise/<token>/<where>/<what>``.
 """
 
+import itertools
 import logging
 import os
 import signal
@@ -24,11 +25,27 @@ ERRORS = raising.ERRORS | {"value-error": ValueError, "recursion": raising.endle
 WHERE = ("call", "write", "iteration", "close")
 
 
+_numbers = itertools.count()
+"""Of whatever begins or ends."""
+
+
+class Run:
+    """One run of an item, from when it came here until it was closed."""
+
+    def __init__(self, transaction: Any) -> None:
+        """:param transaction: of its group."""
+        self.transaction = transaction
+        self.began, self.ended = next(_numbers), -1
+
+    def end(self) -> None:
+        self.ended = next(_numbers)
+
+
 class Body:
     """An answer that fails on its way, or when it is closed."""
 
-    def __init__(self, data: bytes, where: str, what: str) -> None:
-        self._where, self._what = where, what
+    def __init__(self, data: bytes, where: str, what: str, run: Run) -> None:
+        self._where, self._what, self._run = where, what, run
         self._pieces = iter((b"", data))
 
     def __iter__(self) -> Iterator[bytes]:
@@ -41,6 +58,7 @@ class Body:
         raise ERRORS[self._what]() if self._where == "iteration" else StopIteration
 
     def close(self) -> None:
+        self._run.end()
         if self._where == "close":
             raise ERRORS[self._what]()  # noqa: RSE102 - it makes the error
 
@@ -50,6 +68,10 @@ logging.getLogger("wsgibatch").addHandler(logging.NullHandler())
 
 ran: Counter[str] = Counter()
 """How often each token came here, until somebody takes it out."""
+runs: dict[str, Run] = {}
+"""How it came here last."""
+TRANSACTION = "soak.transaction"
+"""Where the environ of a member of a group has its transaction."""
 _lock = threading.Lock()
 # Whoever forks has it, so that it is free on both sides.
 os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
@@ -58,6 +80,7 @@ os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_i
 def taken(token: str) -> int:
     """How often *token* came, and forget it."""
     with _lock:
+        runs.pop(token, None)
         return ran.pop(token, 0)
 
 
@@ -83,9 +106,19 @@ def body_of(line: str, kind: str) -> bytes:
 
 
 def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    _, kind, token, *rest = environ["PATH_INFO"].split("/")
+    token = environ["PATH_INFO"].split("/")[2]
+    run = Run(environ.get(TRANSACTION))
     with _lock:
         ran[token] += 1
+        runs[token] = run
+    try:
+        return _answer(environ, start_response, run)
+    finally:
+        run.end()
+
+
+def _answer(environ: dict[str, Any], start_response: Callable[..., Any], run: Run) -> Iterable[bytes]:
+    _, kind, token, *rest = environ["PATH_INFO"].split("/")
     body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
     came = [environ.get(name) for name in ("CONTENT_TYPE", "HTTP_X_CLIENT", "HTTP_IDEMPOTENCY_KEY")]
     line = seen(token, environ["REQUEST_METHOD"], came, body)
@@ -94,17 +127,17 @@ def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable
     elif kind == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     elif kind == "raise":
-        return _failing(line, rest[0], rest[1], start_response)
+        return _failing(line, rest[0], rest[1], start_response, run)
     status = "404 Not Found" if kind == "missing" else "200 OK"
     start_response(status, headers_of(line, kind))
     return [body_of(line, kind)]
 
 
-def _failing(line: str, where: str, what: str, start_response: Callable[..., Any]) -> Iterable[bytes]:
+def _failing(line: str, where: str, what: str, start_response: Callable[..., Any], run: Run) -> Iterable[bytes]:
     if where == "call":
         raise ERRORS[what]()  # noqa: RSE102 - it makes the error
     write = start_response("200 OK", headers_of(line))
     if where == "write":
         write(line.encode())
         raise ERRORS[what]()  # noqa: RSE102 - it makes the error
-    return Body(line.encode(), where, what)
+    return Body(line.encode(), where, what, run)

@@ -34,8 +34,8 @@ CLIENTS = 64
 _WARM_LEAST, _WARM_MOST = 10_000, 50_000
 """A third of all items, within these bounds, comes before the baseline is taken: by then everything has been made many times, and closed again."""
 _ENOUGH = 5
-_SELDOM = 1 / 3
-"""Of items, what a busy machine, or a store that has too many replies, makes of them."""
+_LATE, _FORGOTTEN = 1 / 3, 1 / 20
+"""Of items, how many a busy machine may make late, and of how many a store that has too many replies may forget theirs."""
 _AROUND = 8
 """Threads that are none of an endpoint: this one, and those that spoil what stores keep replies in."""
 _HEAPS = -8
@@ -107,11 +107,12 @@ def _posted(row: Row, bounds: Bounds, first: int, forks: int, tally: Tally) -> s
         for endpoint in all_of_them:
             _found(row, partial(last.post_ordinary, endpoint))
         _settle([*clients, last], all_of_them, row)
-        row.findings += noted.too_often(notes)[:_ENOUGH]
+        row.findings += [*noted.too_often(notes)[:_ENOUGH], *backends.too_many(stores["memory"])]
     row.findings += _shares(clients, threads, all_of_them)
     failed = sum((client.failed for client in clients), Counter())
     told = ", ".join(f"{count} items {status}" for status, count in sorted(failed.items()))
-    row.remark = f"{told}, {sum(client.refused for client in clients)} batches told to come again"
+    row.remark = f"{told}, {_sum(clients, 'refused')} batches told to come again"
+    row.remark += f", {_sum(clients, 'again')} items sent again and {_sum(clients, 'forgotten')} forgotten"
     left_out = [name for name in backends.PERHAPS if name not in stores]
     if left_out:
         row.remark += f"; not possible here: {', '.join(left_out)}"
@@ -120,16 +121,21 @@ def _posted(row: Row, bounds: Bounds, first: int, forks: int, tally: Tally) -> s
 
 def _shares(clients: list[Client], threads: int, all_of_them: list[Endpoint]) -> Iterator[str]:
     """What is well as long as it is seldom, or little."""
-    for what, part, whole in (
-        ("late, and need not have been", "slow", "limited"),
-        ("run again, and their replies should have been kept", "forgotten", "again"),
+    for what, part, whole, share in (
+        ("late, and need not have been", "slow", "limited", _LATE),
+        ("run again, and their replies should have been kept", "forgotten", "again", _FORGOTTEN),
     ):
-        some, of = (sum(getattr(client, name) for client in clients) for name in (part, whole))
-        if some > _SELDOM * of + _ENOUGH:
+        some, of = _sum(clients, part), _sum(clients, whole)
+        if some > share * of + _ENOUGH:
             yield f"{some} items of {of} were {what}"
     most = _AROUND + sum(endpoint.threads for endpoint in all_of_them)
     if threads > most:
         yield f"{threads} threads are there, and may be {most}: {', '.join(thread.name for thread in threading.enumerate())}"[:1000]
+
+
+def _sum(clients: list[Client], name: str) -> int:
+    """What all *clients* have counted under this *name*."""
+    return sum(getattr(client, name) for client in clients)
 
 
 def _over(row: Row, bounds: Bounds) -> bool:
