@@ -36,13 +36,13 @@ class Fickle(Executor):
 
     def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> "Future[Any]":
         fate = self._chance.random()
-        if fate < 0.05:
+        if fate < 0.06:
             self._tally.count(Fault.REFUSING)
             raise RuntimeError("cannot schedule new futures after shutdown")
-        if fate < 0.1:
+        if fate < 0.12:
             self._tally.count(Fault.BROKEN)
             raise BrokenExecutor("a worker has died")
-        if fate < 0.2:
+        if fate < 0.22:
             self._tally.count(Fault.CANCELLED)
             cancelled: Future[Any] = Future()
             cancelled.cancel()
@@ -232,7 +232,7 @@ def _shutting(name: str, order: str, settings: dict[str, Any], tally: Tally) -> 
     """One whose batches share an executor for as long as it takes calls. To make a middleware, which each does, takes as long as a batch."""
     shared = Shared(tally)
     return Endpoint(
-        name, lambda: BatchMiddleware(faulty.app, executor=shared.executor(), **settings), lasting=False, order=order, weight=5, shared=shared
+        name, lambda: BatchMiddleware(faulty.app, executor=shared.executor(), **settings), lasting=False, order=order, weight=7, shared=shared
     )
 
 
