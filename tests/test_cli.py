@@ -152,6 +152,10 @@ def test_the_demo_shows_that_what_is_sent_again_is_answered_as_before(blocks: di
     assert [re.findall(r'"id":\d+', lines[1]) for lines in (first, again)] == [re.findall(r'"id":\d+', first[0])] * 2
 
 
+def test_the_demo_says_that_its_failures_are_meant(ended_demo: tuple[int, str, str, list[int]]) -> None:
+    assert "Each 404 and 500 is the app's own" in ended_demo[1].splitlines()[-1]
+
+
 def test_the_demo_ends_quietly_when_nobody_reads_on() -> None:
     pipe = subprocess.run(["bash", "-c", f"'{COMMAND}' demo | head -n 1"], capture_output=True, text=True, timeout=60, check=True)
 

@@ -283,6 +283,12 @@ def test_a_batch_that_is_refused_ends_it_all(status: int) -> None:
     assert (failed.value.status, failed.value.document, failed.value.headers) == (status, document, [("X-A", "b")])
 
 
+@pytest.mark.parametrize("status", [404, 405])
+def test_where_nothing_tells_why_there_is_no_batch_endpoint_the_url_is_asked_after(status: int) -> None:
+    with pytest.raises(BatchFailed, match=f"The batch was answered with {status}: are batches taken at that url?"):
+        Driven(sender("django"), numbered(2), lambda post: Answer(status, [("Content-Type", "text/html")], b"<h1>Not here</h1>"))
+
+
 @pytest.mark.parametrize(
     ("status", "document", "may_have_run"),
     [
