@@ -182,7 +182,7 @@ _KINDS: dict[str, dict[str, Any]] = {
 }
 _LEASE = 3.0
 _STORED = 10
-_WEIGHTS = {"memory": 20, "sqlite": 20, "failing": 20, "full": 16, "silent": 4, "killed": 15}
+_WEIGHTS = {"memory": 20, "sqlite": 20, "failing": 20, "full": 22, "silent": 4, "killed": 15}
 
 
 def endpoints(stores: dict[str, Any], tally: Tally) -> list[Endpoint]:
