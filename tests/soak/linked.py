@@ -15,7 +15,7 @@ PREFERENCES = (*STOPPING, *STOPPING, "continue-on-error", "continue-on-error=tru
 _EDGES, _GROUPS, _REFERENCES, _CONDITIONS = 0.3, 0.5, 0.5, 0.15
 """Of the requests, of the batches, of the requests that wait for another, and of the requests that do not refer to any, those that have one."""
 _OUTCOMES: tuple[Literal["succeeded", "failed"], ...] = ("succeeded", "failed")
-_LATE = 504
+LATE = 504
 
 Atomic: TypeAlias = Callable[[], Any] | Literal["stop"] | None
 """What an endpoint makes of groups."""
@@ -130,7 +130,7 @@ def _of_unit(told: Sequence[int], atomic: Atomic) -> list[Fate]:
         return [OWN]
     if atomic is None:
         return [UNSUPPORTED] * len(told)
-    if atomic != "stop" and set(told) == {_LATE}:
+    if atomic != "stop" and set(told) == {LATE}:
         # Nobody knows how far it has come.
         return [OWN] * len(told)
     # Where all are undone, the one that has failed is the one that says something else.

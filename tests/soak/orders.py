@@ -7,11 +7,9 @@ from tests.soak.answers import Wrong
 from tests.soak.batches import Drawn
 from tests.soak.endpoints import Endpoint
 from tests.soak.faulty import Run
-from tests.soak.linked import units
+from tests.soak.linked import LATE, units
 from wsgibatch import SubRequest, SubResponse
 from wsgibatch.model import SAFE
-
-_LATE = 504
 
 
 def check(endpoint: Endpoint, drawn: Drawn, answers: Sequence[SubResponse | None], runs: Sequence[Run | None]) -> None:
@@ -25,7 +23,7 @@ def check(endpoint: Endpoint, drawn: Drawn, answers: Sequence[SubResponse | None
     of = {member.index: unit for unit in units(drawn.requests) for member in unit}
     for earlier, later in combinations(drawn.requests, 2):
         answer, first, second = answers[earlier.index], runs[earlier.index], runs[later.index]
-        if first is None or second is None or answer is None or answer.status == _LATE:
+        if first is None or second is None or answer is None or answer.status == LATE:
             # What is late may run on, and nothing waits for it any more.
             continue
         if _waits(order, of[earlier.index], of[later.index]) and not first.began < first.ended < second.began:

@@ -6,10 +6,8 @@ from tests.soak import endpoints
 from tests.soak.answers import Wrong
 from tests.soak.batches import Drawn
 from tests.soak.faulty import Run
-from tests.soak.linked import units
+from tests.soak.linked import LATE, units
 from wsgibatch import SubResponse
-
-_LATE = 504
 
 
 def check(endpoint: endpoints.Endpoint, drawn: Drawn, answers: Sequence[SubResponse | None], runs: Sequence[Run | None]) -> None:
@@ -21,7 +19,7 @@ def check(endpoint: endpoints.Endpoint, drawn: Drawn, answers: Sequence[SubRespo
     for unit in units(drawn.requests):
         statuses = [answer.status for answer in (answers[member.index] for member in unit) if answer is not None]
         noted = [run.transaction for run in (runs[member.index] for member in unit) if run is not None]
-        if not noted or _LATE in statuses:
+        if not noted or LATE in statuses:
             # Nobody knows how far one has come that is late.
             continue
         grouped = bool(unit[0].group) and endpoint.atomic is endpoints.nothing_undone
